@@ -1,0 +1,114 @@
+"""Counted randomness: every number is a function of a seed and a position, never of what was drawn before.
+
+A generator carries state, so its stream depends on the batch size, the order of the calls and the device. Here a
+number is a hash of *which* number it is: sound 1,234,567 of seed 0 is the same sound in any batch, on any rank, on
+any device and after any interruption.
+
+The hash is the 32-bit finaliser of MurmurHash3 (Austin Appleby, public domain), twice over each counter.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+_MULTIPLIER_1 = 0x85EBCA6B - (1 << 32)  # as signed 32-bit integers, which torch multiplies modulo 2**32
+_MULTIPLIER_2 = 0xC2B2AE35 - (1 << 32)
+_GOLDEN = 0x9E3779B9 - (1 << 32)
+
+
+def _mix(state: Tensor) -> Tensor:
+    """MurmurHash3's finaliser on int32, in place: a bijection in which every input bit moves every output bit."""
+    # int32 >> is arithmetic: the masks drop the copies of the sign bit
+    state ^= (state >> 16) & 0xFFFF
+    state *= _MULTIPLIER_1
+    state ^= (state >> 13) & 0x7FFFF
+    state *= _MULTIPLIER_2
+    state ^= (state >> 16) & 0xFFFF
+    return state
+
+
+def _low_and_high(number: Tensor) -> tuple[Tensor, Tensor]:
+    return number.to(torch.int32), (number >> 32).to(torch.int32)
+
+
+def keys(seed: int | Tensor, index: Tensor | None = None, *, stream: int = 0) -> Tensor:
+    """A key for each position of a stream: what `bits`, `uniform` and `normal` draw from.
+
+    Args:
+        seed: the seed, any 64-bit integer, or a tensor of them (broadcast against ``index``).
+        index: positions in the stream, int64 of any shape; 0 where not given.
+        stream: which of several independent uses of one seed.
+
+    Returns:
+        int32 tensor of the broadcast shape.
+    """
+    seed_tensor = torch.as_tensor(seed, dtype=torch.int64)
+    if index is None:
+        index = torch.zeros_like(seed_tensor)
+    if seed_tensor.dim() == 0:
+        seed_tensor = seed_tensor.to(index.device)
+    seed_tensor, index = torch.broadcast_tensors(seed_tensor, index.to(torch.int64))
+    key = torch.full_like(index, (stream * 0x2545F491 + 0x5BD1E995) & 0x7FFFFFFF).to(torch.int32)
+    for word in (*_low_and_high(seed_tensor), *_low_and_high(index)):
+        key = _mix(_mix(word * _GOLDEN + key) + _GOLDEN)
+    return key
+
+
+def bits(key: Tensor, count: int) -> Tensor:
+    """The first ``count`` 32-bit numbers that belong to each key.
+
+    Args:
+        key: int32 of shape (n,).
+        count: how many numbers.
+
+    Returns:
+        int32 of shape (n, count), all values equally likely.
+    """
+    # The positions are hashed on their own first, so that two keys that differ in few bits do not walk through
+    # shifted or permuted copies of one sequence.
+    position = _mix(torch.arange(count, dtype=torch.int32, device=key.device) * _GOLDEN + 1)
+    return _mix(position + key[:, None])  # (n, count)
+
+
+def uniform(key: Tensor, count: int) -> Tensor:
+    """Uniform numbers in [0, 1) on a grid of 2**-24.
+
+    Args:
+        key: int32 of shape (n,).
+        count: numbers for each key.
+
+    Returns:
+        float32 of shape (n, count).
+    """
+    return ((bits(key, count) >> 8) & 0xFFFFFF).to(torch.float32) * 2.0**-24
+
+
+def normal(key: Tensor, count: int) -> Tensor:
+    """Standard normal numbers, by Box and Muller's method.
+
+    Args:
+        key: int32 of shape (n,).
+        count: numbers for each key.
+
+    Returns:
+        float32 of shape (n, count).
+    """
+    radius, angle = uniform(key, 2 * count).unflatten(1, (2, count)).unbind(1)
+    # 1 - u lies in (0, 1], so that the logarithm is finite
+    return torch.sqrt(-2.0 * torch.log(1.0 - radius)) * torch.cos(2.0 * math.pi * angle)
+
+
+def noise(seed: Tensor, samples: int) -> Tensor:
+    """Uniform white noise in [-1, 1), a waveform for each seed.
+
+    Args:
+        seed: int64 of shape (n,).
+        samples: length in samples.
+
+    Returns:
+        float32 of shape (n, samples).
+    """
+    return bits(keys(seed, stream=1), samples).to(torch.float32) * 2.0**-31

@@ -1,0 +1,199 @@
+"""What every voice shares: knobs, clocks, noise and the scaling of the output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from soundalike import random
+from soundalike.errors import SoundalikeError, nearest
+from soundalike.synth.control import Bank
+from soundalike.synth.oscillator import Grid
+from soundalike.synth.parameter import ParameterSpec, ParameterTable
+
+PEAKS = ("own", "first", "none")
+
+
+class Synthesizer(nn.Module):
+    """What every voice shares: its knobs, its clocks, its noise and the scaling of its output.
+
+    A subclass makes its modules, hands them to `assemble`, and says in `graph` how they are wired.
+
+    Args:
+        sample_rate: samples a second, at least 1,000.
+        seconds: length of every sound, above 0.
+        control_rate: control points a second, at most the sample rate; 480 is torchsynth's and SynthAX's.
+        peak: ``own`` scales each sound by its own peak where that exceeds 1; ``first`` scales the whole batch by the
+            first sound's peak, as SynthAX does; ``none`` leaves the mix as it is.
+    """
+
+    def __init__(
+        self, sample_rate: int = 16_000, seconds: float = 1.0, control_rate: float = 480.0, peak: str = "own"
+    ) -> None:
+        super().__init__()
+        if not (isinstance(sample_rate, int) and sample_rate >= 1_000):
+            raise SoundalikeError(f"sample_rate is {sample_rate!r}: give a whole number of at least 1000 Hz.")
+        if not seconds > 0 or round(seconds * sample_rate) < 1:
+            raise SoundalikeError(f"seconds is {seconds!r}: give a length above 0.")
+        if not 1 <= control_rate <= sample_rate:
+            raise SoundalikeError(
+                f"control_rate is {control_rate!r}: give a rate from 1 Hz to the sample rate, {sample_rate} Hz."
+            )
+        if peak not in PEAKS:
+            raise SoundalikeError(f"peak is {peak!r}: {nearest(str(peak), PEAKS)}")
+        self.sample_rate = sample_rate
+        self.seconds = float(seconds)
+        self.samples = round(seconds * sample_rate)
+        self.control_rate = control_rate
+        self.points = max(2, round(seconds * control_rate))
+        self.grid = Grid(self.samples, self.points, sample_rate)
+        self.peak = peak
+
+    def assemble(self, *banks: Bank) -> None:
+        """Fixes the order of the knobs: bank after bank, module after module."""
+        start = 0
+        for bank in banks:
+            start = bank.place(start)
+        self.table = ParameterTable([spec for bank in banks for spec in bank.specs])
+
+    def graph(self, units: Tensor, time: Tensor, noise: Tensor) -> Tensor:
+        """How the modules are wired.
+
+        Args:
+            units: (n, size).
+            time: seconds of the control points, (points,).
+            noise: white noise in [-1, 1], (n, segments, length).
+
+        Returns:
+            The mix, (n, segments, length).
+        """
+        raise NotImplementedError
+
+    @property
+    def specs(self) -> tuple[ParameterSpec, ...]:
+        """Every knob, in the order of a patch."""
+        return self.table.specs
+
+    @property
+    def size(self) -> int:
+        """How many knobs there are."""
+        return len(self.table.specs)
+
+    def to_units(self, patch: Tensor) -> Tensor:
+        """Knob positions in [0, 1] to seconds, Hz, semitones …: (n, size) or (size,), the same out."""
+        units: Tensor = self.table.to_units(self._checked(patch))
+        return units
+
+    def to_knobs(self, units: Tensor) -> Tensor:
+        """Seconds, Hz, semitones … to knob positions in [0, 1]: (n, size) or (size,), the same out."""
+        return self.table.to_knobs(self._checked(units))
+
+    def describe(self, patch: Tensor) -> str:
+        """A patch as a table that a person can read: a line for each knob.
+
+        Args:
+            patch: knob positions, (size,) or (1, size).
+        """
+        patch = self._checked(patch).detach().reshape(-1, self.size)
+        if patch.shape[0] != 1:
+            raise SoundalikeError(f"describe takes one patch, not {patch.shape[0]}: index the batch first.")
+        units = self.to_units(patch)[0].tolist()
+        wide = max(len(spec.name) for spec in self.specs)
+        lines = [f"{'name':<{wide}}  {'group':<10}  {'knob':>5}  {'value':>9}  unit"]
+        for spec, knob, unit in zip(self.specs, patch[0].tolist(), units, strict=True):
+            lines.append(f"{spec.name:<{wide}}  {spec.group:<10}  {knob:5.3f}  {unit:9.3f}  {spec.unit}".rstrip())
+        return "\n".join(lines)
+
+    def spread(self, uniform: Tensor, uniform_in: str = "units") -> Tensor:
+        """Patches out of uniform numbers.
+
+        Args:
+            uniform: numbers in [0, 1], (n, size).
+            uniform_in: ``units`` makes seconds, Hz, semitones … uniform over their ranges (SynthAX, and so the
+                paper); ``knobs`` makes knob positions uniform (torchsynth), so that the curves shape the sounds.
+
+        Returns:
+            Patches (n, size) in [0, 1].
+        """
+        if uniform_in == "knobs":
+            return uniform
+        if uniform_in == "units":
+            return self.table.to_knobs(self.table.minimum + self.table.width * uniform)
+        raise SoundalikeError(f"uniform_in is {uniform_in!r}: {nearest(str(uniform_in), ('units', 'knobs'))}")
+
+    def draw(self, count: int, *, generator: torch.Generator | None = None, uniform_in: str = "units") -> Tensor:
+        """Random patches.
+
+        Args:
+            count: how many.
+            generator: where the randomness comes from; a fresh one with an arbitrary seed where not given.
+            uniform_in: ``units`` or ``knobs``, as in `spread`.
+
+        Returns:
+            Patches (count, size) in [0, 1].
+        """
+        device = self.table.minimum.device
+        if generator is None:
+            generator = torch.Generator(device)
+            generator.seed()
+        uniform = torch.rand(count, self.size, generator=generator, device=generator.device)
+        return self.spread(uniform.to(device), uniform_in)
+
+    def forward(
+        self,
+        patch: Tensor,
+        noise_seed: int | Sequence[int] | Tensor | None = None,
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        """The sounds of patches. Pure: a patch and its noise seed give one sound, whatever else is in the batch.
+
+        Args:
+            patch: knob positions in [0, 1], (n, size) or (size,).
+            noise_seed: the seed of each sound's noise, (n,), or one seed for every sound. Where not given, sound i
+                has seed i.
+            noise: a noise waveform in [-1, 1] instead, (samples,) for every sound or (n, samples).
+
+        Returns:
+            Audio in [-1, 1], (n, samples), or (samples,) for a single patch.
+
+        Raises:
+            SoundalikeError: shapes do not fit, or both kinds of noise are given.
+        """
+        patch = self._checked(patch)
+        if patch.dim() == 1:
+            return self(patch[None], noise_seed, noise)[0]
+        count = patch.shape[0]
+        if noise is not None and noise_seed is not None:
+            raise SoundalikeError("noise and noise_seed are both given: give one of them.")
+        if noise is None:
+            noise = self._seeded_noise(noise_seed, count)
+        if noise.shape not in ((self.samples,), (count, self.samples), (1, self.samples)):
+            raise SoundalikeError(
+                f"noise has shape {tuple(noise.shape)}: give ({self.samples},) or ({count}, {self.samples})."
+            )
+        noise = self.grid.scatter(noise.to(patch).reshape(-1, self.samples))
+        time = torch.arange(self.points, device=patch.device, dtype=patch.dtype) / self.control_rate
+        mix = self.graph(self.table.to_units(patch), time, noise)  # (n, segments, length)
+        return self._limit(self.grid.gather(mix))
+
+    def _checked(self, patch: Tensor) -> Tensor:
+        if patch.dim() not in (1, 2) or patch.shape[-1] != self.size:
+            raise SoundalikeError(
+                f"patch has shape {tuple(patch.shape)}: this voice takes (n, {self.size}) or ({self.size},)."
+            )
+        return patch
+
+    def _seeded_noise(self, seed: int | Sequence[int] | Tensor | None, count: int) -> Tensor:
+        device = self.table.minimum.device
+        seeds = torch.as_tensor(range(count) if seed is None else seed, dtype=torch.int64, device=device)
+        if seeds.shape not in ((), (count,)):
+            raise SoundalikeError(f"noise_seed has shape {tuple(seeds.shape)}: give one seed, or ({count},).")
+        return random.noise(seeds.reshape(-1), self.samples)  # (1 or n, samples)
+
+    def _limit(self, mix: Tensor) -> Tensor:
+        if self.peak == "none":
+            return mix
+        peak = mix.abs().amax(dim=1, keepdim=True)  # (n, 1)
+        return mix / (peak[:1] if self.peak == "first" else peak).clamp(min=1.0)

@@ -1,0 +1,165 @@
+"""Voices: graphs of modules that turn a patch into a sound. A new voice is a new `graph`, a dozen lines."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from soundalike.errors import SoundalikeError
+from soundalike.synth.control import ModulationSection
+from soundalike.synth.oscillator import FmVCO, Mixer, SineVCO, SquareSawVCO
+from soundalike.synth.synthesizer import Synthesizer
+
+
+class Voice(Synthesizer):
+    """A sine and a square-saw oscillator with noise, two envelopes and two LFOs: 78 knobs.
+
+    The Voice of torchsynth and SynthAX; the one that the Doppelgängers paper finds best.
+
+    Args:
+        sample_rate: samples a second.
+        seconds: length of every sound.
+        control_rate: control points a second.
+        peak: ``own``, ``first`` or ``none``, as in `Synthesizer`.
+        noise_curve: curve of the noise's level: 1 as SynthAX renders, 0.025 for torchsynth.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int = 16_000,
+        seconds: float = 1.0,
+        control_rate: float = 480.0,
+        peak: str = "own",
+        noise_curve: float = 1.0,
+    ) -> None:
+        super().__init__(sample_rate, seconds, control_rate, peak)
+        self.section = ModulationSection(pairs=2, destinations=5)
+        self.vco_1, self.vco_2 = SineVCO("vco_1"), SquareSawVCO("vco_2")
+        self.mixer = Mixer("mixer", 3, noise_curve)
+        self.assemble(*self.section.banks, self.vco_1, self.vco_2, self.mixer)
+
+    def graph(self, units: Tensor, time: Tensor, noise: Tensor) -> Tensor:
+        """vco_1 and vco_2, each with a modulated pitch and amplitude, and noise with a modulated amplitude."""
+        midi, control = self.section(units, time, self.control_rate)
+        pitch_1, amp_1, pitch_2, amp_2, amp_noise = control
+        line = self.grid.line
+        sine = self.vco_1(units, midi[:, 0], pitch_1, self.grid)
+        square = self.vco_2(units, midi[:, 0], pitch_2, self.grid)
+        return self.mixer(
+            units,
+            [
+                sine * line(amp_1),
+                square * line(amp_2),
+                noise * line(amp_noise),
+            ],
+        )
+
+
+class VoiceFM(Synthesizer):
+    """A sine, a square-saw and an FM pair with noise, three envelopes and three LFOs: 130 knobs.
+
+    SynthAX's VoiceExpanded, the paper's VoiceFM.
+
+    Args:
+        sample_rate: samples a second.
+        seconds: length of every sound.
+        control_rate: control points a second.
+        peak: ``own``, ``first`` or ``none``, as in `Synthesizer`.
+        noise_curve: curve of the noise's level.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int = 16_000,
+        seconds: float = 1.0,
+        control_rate: float = 480.0,
+        peak: str = "own",
+        noise_curve: float = 1.0,
+    ) -> None:
+        super().__init__(sample_rate, seconds, control_rate, peak)
+        self.section = ModulationSection(pairs=3, destinations=7)
+        self.vco_1, self.vco_2 = SineVCO("vco_1"), SquareSawVCO("vco_2")
+        self.vco_3, self.vco_4 = SineVCO("vco_3"), FmVCO("vco_4")
+        self.mixer = Mixer("mixer", 4, noise_curve)
+        self.assemble(*self.section.banks, self.vco_1, self.vco_2, self.vco_3, self.vco_4, self.mixer)
+
+    def graph(self, units: Tensor, time: Tensor, noise: Tensor) -> Tensor:
+        """As `Voice`; besides, vco_3 moves the frequency of vco_4."""
+        midi, control = self.section(units, time, self.control_rate)
+        pitch_1, amp_1, pitch_2, amp_2, pitch_3, amp_3, amp_noise = control
+        line = self.grid.line
+        sine = self.vco_1(units, midi[:, 0], pitch_1, self.grid)
+        square = self.vco_2(units, midi[:, 0], pitch_2, self.grid)
+        modulator = self.vco_3(units, midi[:, 0], pitch_3, self.grid)
+        fm = self.vco_4(units, midi[:, 0], modulator * line(amp_3), self.grid)
+        return self.mixer(
+            units,
+            [
+                sine * line(amp_1),
+                square * line(amp_2),
+                fm,
+                noise * line(amp_noise),
+            ],
+        )
+
+
+class Parametric(Synthesizer):
+    """Any number of oscillators of four kinds, each with its own keyboard, envelope and LFO, and noise.
+
+    SynthAX's ParametricSynth; the default has 340 knobs.
+
+    Args:
+        sine: how many sine oscillators.
+        square_saw: how many square-saw oscillators.
+        fm_sine: how many FM pairs with a sine as modulator.
+        fm_square_saw: how many FM pairs with a square-saw as modulator.
+        sample_rate: samples a second.
+        seconds: length of every sound.
+        control_rate: control points a second.
+        peak: ``own``, ``first`` or ``none``, as in `Synthesizer`.
+        noise_curve: curve of the noise's level.
+    """
+
+    def __init__(
+        self,
+        sine: int = 2,
+        square_saw: int = 2,
+        fm_sine: int = 1,
+        fm_square_saw: int = 1,
+        sample_rate: int = 16_000,
+        seconds: float = 1.0,
+        control_rate: float = 480.0,
+        peak: str = "own",
+        noise_curve: float = 1.0,
+    ) -> None:
+        super().__init__(sample_rate, seconds, control_rate, peak)
+        counts = (sine, square_saw, fm_sine, fm_square_saw)
+        if any(not isinstance(n, int) or n < 0 for n in counts) or sum(counts) == 0:
+            raise SoundalikeError(
+                f"sine, square_saw, fm_sine, fm_square_saw are {counts}: give whole numbers, at least one above 0."
+            )
+        number = sum(counts)
+        self.section = ModulationSection(number, 2 * number + 1, keyboards=number)
+        kinds: list[type[SineVCO] | type[SquareSawVCO]] = (
+            [SineVCO] * sine + [SquareSawVCO] * square_saw + [SineVCO] * fm_sine + [SquareSawVCO] * fm_square_saw
+        )
+        self.vcos = [kind(f"vco_{i}") for i, kind in enumerate(kinds, start=1)]
+        self.audible = sine + square_saw  # the others move a carrier each
+        self.carriers = [FmVCO(f"vco_{i}") for i in range(number + 1, 2 * number + 1 - self.audible)]
+        self.mixer = Mixer("mixer", number + 1, noise_curve)
+        self.assemble(*self.section.banks, *self.vcos, *self.carriers, self.mixer)
+
+    def graph(self, units: Tensor, time: Tensor, noise: Tensor) -> Tensor:
+        """Every oscillator with a modulated pitch and amplitude; those of FM pairs move their carrier."""
+        midi, control = self.section(units, time, self.control_rate)
+        sounds = []
+        for i, vco in enumerate(self.vcos):
+            amplitude = self.grid.line(control[2 * i + 1])
+            sound = vco(units, midi[:, i], control[2 * i], self.grid) * amplitude
+            if i >= self.audible:
+                sound = self.carriers[i - self.audible](units, midi[:, i], sound, self.grid)
+            sounds.append(sound)
+        return self.mixer(units, [*sounds, noise * self.grid.line(control[-1])])
+
+
+VOICES: dict[str, type[Synthesizer]] = {"voice": Voice, "voice-fm": VoiceFM, "parametric": Parametric}
+"""Voices by the name that recipes and commands use."""

@@ -1,0 +1,153 @@
+"""Doppelgängers: a random patch, nudged twice and rendered, gives two views of a sound that nobody recorded.
+
+Cherep and Singh, "Contrastive Learning from Synthetic Audio Doppelgängers", ICLR 2025, arXiv 2406.05923.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from soundalike import random
+from soundalike.errors import SoundalikeError, nearest
+from soundalike.synth import GROUPS, Synthesizer
+
+LOWEST_KNOB = 1e-6  # the paper's lower clip; the upper is 1
+
+# Independent uses of one seed. Their numbers are part of the format: another order makes other sounds of a seed.
+_THETA, _FIRST, _SECOND, _FIRST_NOISE, _SECOND_NOISE = range(2, 7)
+NOISES = ("view", "pair", "fixed")
+
+
+class Pair(NamedTuple):
+    """Two views of each sound and the patches that made them; row i of each belongs together."""
+
+    first: Tensor
+    """(n, samples) audio."""
+    second: Tensor
+    """(n, samples) audio."""
+    first_patch: Tensor
+    """(n, size) knob positions."""
+    second_patch: Tensor
+    """(n, size) knob positions."""
+
+
+class Doppelgangers(nn.Module):
+    """Pairs of soundalikes: view = clip(θ + δ·N(0, I), 1e-6, 1), twice and independently, for a random patch θ.
+
+    Sounds are counted, not drawn one after the other. Sound number k of a seed is a function of (seed, k) alone: the
+    same for any batch size, any number of ranks, any device, and after an interruption. Step n of rank r reads
+    numbers (n · ranks + r) · batch to (n · ranks + r + 1) · batch - 1, so no two ranks or steps share a sound.
+
+    Args:
+        voice: what renders the patches.
+        delta: size of the nudges in knob positions, in (0, 1]: one number for every knob (the paper), or a mapping
+            from group (``pitch``, ``envelope``, ``modulation``, ``timbre``, ``level``, ``phase``) to a number in
+            [0, 1]; a group that is not named has ``other``, or 0.25 where that is not given either.
+        uniform_in: ``units`` or ``knobs``, as in `Synthesizer.spread`.
+        noise: ``view`` gives each view noise of its own, ``pair`` one noise to both, ``fixed`` one noise to every
+            sound of every batch, as the paper's renderer does.
+
+    Raises:
+        SoundalikeError: delta is out of its range, or a name is unknown.
+    """
+
+    deltas: Tensor
+
+    def __init__(
+        self,
+        voice: Synthesizer,
+        delta: float | Mapping[str, float] = 0.25,
+        uniform_in: str = "units",
+        noise: str = "view",
+    ) -> None:
+        super().__init__()
+        if noise not in NOISES:
+            raise SoundalikeError(f"noise is {noise!r}: {nearest(str(noise), NOISES)}")
+        voice.spread(torch.zeros(0, voice.size), uniform_in)  # says which names there are
+        self.voice, self.uniform_in, self.noise = voice, uniform_in, noise
+        by_group = group_deltas(delta)
+        deltas = [by_group[spec.group] for spec in voice.specs]
+        self.register_buffer("deltas", torch.tensor(deltas, dtype=torch.float32), persistent=False)
+
+    def forward(self, seed: int, step: int, rank: int = 0, ranks: int = 1, batch_size: int = 256) -> Pair:
+        """The pairs that one rank sees in one step.
+
+        Args:
+            seed: which stream of sounds.
+            step: number of the step, from 0.
+            rank: which process, from 0.
+            ranks: how many processes there are.
+            batch_size: pairs a step and rank.
+
+        Returns:
+            `Pair` of ``batch_size`` rows.
+        """
+        first_number = (step * ranks + rank) * batch_size
+        return self.numbered(seed, torch.arange(first_number, first_number + batch_size))
+
+    def numbered(self, seed: int, number: Tensor) -> Pair:
+        """The pairs with these numbers.
+
+        Args:
+            seed: which stream of sounds.
+            number: which sounds of it, int64 (n,).
+
+        Returns:
+            `Pair` of n rows.
+        """
+        number = number.to(self.deltas.device)
+        first_patch, second_patch = self.patches(seed, number)
+        # both views in one batch: one pass through the voice
+        audio = self.voice(torch.cat((first_patch, second_patch)), noise_seed=self._noise_seeds(seed, number))
+        first, second = audio.chunk(2)  # (n, samples) each
+        return Pair(first, second, first_patch, second_patch)
+
+    def patches(self, seed: int, number: Tensor) -> tuple[Tensor, Tensor]:
+        """The two patches (n, size) of each numbered pair, without rendering them."""
+        size = self.voice.size
+        theta = self.voice.spread(random.uniform(random.keys(seed, number, stream=_THETA), size), self.uniform_in)
+
+        def nudged(stream: int) -> Tensor:
+            nudge = random.normal(random.keys(seed, number, stream=stream), size)
+            return (theta + self.deltas * nudge).clamp(LOWEST_KNOB, 1.0)
+
+        return nudged(_FIRST), nudged(_SECOND)
+
+    def _noise_seeds(self, seed: int, number: Tensor) -> Tensor:
+        """A noise seed for each first view, then for each second view, (2n,)."""
+        if self.noise == "fixed":
+            return torch.zeros(2 * len(number), dtype=torch.int64, device=number.device)
+        first = random.keys(seed, number, stream=_FIRST_NOISE)
+        second = first if self.noise == "pair" else random.keys(seed, number, stream=_SECOND_NOISE)
+        return torch.cat((first, second)).long()
+
+
+def group_deltas(delta: float | Mapping[str, float]) -> dict[str, float]:
+    """δ of every group.
+
+    Args:
+        delta: one number in (0, 1], or a mapping as `Doppelgangers` takes it.
+
+    Returns:
+        A number for each of `GROUPS`.
+
+    Raises:
+        SoundalikeError: a number is out of its range, or a group is unknown.
+    """
+    if not isinstance(delta, Mapping):
+        if isinstance(delta, bool) or not isinstance(delta, int | float) or not 0.0 < delta <= 1.0:
+            raise SoundalikeError(f"delta is {delta!r}: give a number above 0 and at most 1, or one for each group.")
+        return dict.fromkeys(GROUPS, float(delta))
+    for group, value in delta.items():
+        if group not in (*GROUPS, "other"):
+            raise SoundalikeError(f"delta names the group {group!r}: {nearest(str(group), (*GROUPS, 'other'))}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
+            raise SoundalikeError(f"delta.{group} is {value!r}: give a number from 0 to 1.")
+    by_group = {group: float(delta.get(group, delta.get("other", 0.25))) for group in GROUPS}
+    if not any(by_group.values()):
+        raise SoundalikeError("delta is 0 for every group: both views would be the same sound; raise one of them.")
+    return by_group
