@@ -1,0 +1,111 @@
+"""One training step as a Lightning module: sounds made on the spot, two views, one loss."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from soundalike.recipe import Recipe
+
+HELD_OUT = 1 << 40
+"""Held-out sounds have numbers from here on, which no training run reaches."""
+
+
+class Learner(LightningModule):
+    """Trains the encoder of a recipe.
+
+    Which sounds a step sees is a function of (seed, step, rank), so there is no data set and no generator: a batch
+    is just its number, and a run that goes on after an interruption meets the sounds it would have met.
+
+    Args:
+        recipe: what to train, and how.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.recipe, self.training_settings = recipe, recipe.training
+        parts = recipe.build()
+        self.views, self.frontend, self.head, self.objective = parts.views, parts.frontend, parts.head, parts.objective
+        # convolutions run fastest with channels last, on CPUs and GPUs alike
+        self.encoder: torch.nn.Module = parts.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.parts = parts
+        self.clock = Clock()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimiser of the recipe."""
+        return self.training_settings.make_optimizer([*self.encoder.parameters(), *self.head.parameters()])
+
+    def progress(self) -> float:
+        """How much of the run is done, in [0, 1]."""
+        return self.training_settings.progress(self.global_step, self.clock.seconds(), self.trainer.world_size)
+
+    def on_train_start(self) -> None:
+        """Starts the clock that a length in minutes is measured with."""
+        self.clock.start()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Sets the learning rate of the step."""
+        rate = self.training_settings.rate(self.progress(), self.trainer.world_size)
+        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
+            group["lr"] = rate
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The loss of the step's pairs."""
+        numbers = self._numbers(self.global_step)
+        loss, parts = self._loss(numbers)
+        self.log_dict({"loss": loss.detach(), **parts, "learning_rate": self._rate()})
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """The loss of held-out pairs, the same ones every time."""
+        loss, parts = self._loss(HELD_OUT + self._numbers(batch_idx))
+        values = {f"held_out/{name}": value for name, value in {"loss": loss, **parts}.items()}
+        self.log_dict(values, sync_dist=True, batch_size=self.training_settings.batch_size)
+
+    def _numbers(self, step: int) -> Tensor:
+        size = self.training_settings.batch_size
+        first = (step * self.trainer.world_size + self.trainer.global_rank) * size
+        return torch.arange(first, first + size)
+
+    def _loss(self, numbers: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            pair = self.views.numbered(self.training_settings.seed, numbers)
+            features = self.frontend(torch.cat((pair.first, pair.second)))  # (2n, 1, 96, 64)
+        outputs = self.head(self.encoder(features.to(memory_format=torch.channels_last)))  # (2n, size)
+        loss, parts = self.objective(*outputs.chunk(2))
+        return loss, parts
+
+    def _rate(self) -> float:
+        return float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the recipe and the time spent beside the weights."""
+        checkpoint["soundalike"] = {"recipe": self.recipe.to_dict(), "seconds": self.clock.seconds()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes up the clock where the checkpoint left it."""
+        self.clock = Clock(float(checkpoint["soundalike"]["seconds"]))
+
+
+class Clock:
+    """Seconds of training, over all sittings of a run.
+
+    Args:
+        before: seconds of earlier sittings.
+    """
+
+    def __init__(self, before: float = 0.0) -> None:
+        self._before = before
+        self._started: float | None = None
+
+    def start(self) -> None:
+        """Starts counting."""
+        self._started = time.monotonic()
+
+    def seconds(self) -> float:
+        """Seconds counted so far."""
+        return self._before + (0.0 if self._started is None else time.monotonic() - self._started)

@@ -1,0 +1,269 @@
+"""A pre-training run in a folder of its own: started, watched, interrupted, resumed and finished."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import platform
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from soundalike.errors import SoundalikeError
+from soundalike.learner import Learner
+from soundalike.model import SoundModel
+from soundalike.progress import TrainingProgress
+from soundalike.recipe import Recipe
+from soundalike.training import Training
+
+MODEL, RECIPE, CHECKPOINT = "model.safetensors", "recipe.yaml", "checkpoint.ckpt"
+
+
+def pretrain(recipe: Recipe, out: str | Path, resume: bool = False, device: str = "auto", quiet: bool = False) -> Path:
+    """Trains the encoder of a recipe on synthetic sounds.
+
+    The folder gets ``recipe.yaml`` (the recipe as it ran), ``checkpoint.ckpt`` (where the run stands), ``logs``
+    (CSV and TensorBoard) and, at the end, after Ctrl-C or when the time is up, ``model.safetensors``.
+
+    Args:
+        recipe: what to train, and how.
+        out: the run's folder; it must not hold another run.
+        resume: go on with the run that the folder holds, with the very sounds that it would have met.
+        device: ``auto``, ``cpu`` or ``cuda``; ``cuda`` takes every GPU.
+        quiet: no progress display.
+
+    Returns:
+        Path of the model.
+
+    Raises:
+        SoundalikeError: the recipe or the folder does not allow it.
+    """
+    out = Path(out)
+    checkpoint = _check_folder(recipe, out, resume)
+    learner = Learner(recipe)
+    with _quiet_engine():
+        trainer = _trainer(recipe.training, out, device, quiet)
+        with _stop_on_signal(trainer):
+            trainer.fit(learner, Numbers(), Numbers(), ckpt_path=checkpoint, weights_only=True)
+    return out / MODEL
+
+
+def _trainer(settings: Training, out: Path, device: str, quiet: bool) -> Trainer:
+    options: dict[str, Any] = {
+        "accelerator": {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[device],
+        "devices": 1 if device == "cpu" else "auto",
+        "precision": _precision(settings.precision, device),
+        "max_epochs": 1,  # an epoch of sounds that never repeat has no end
+        "max_steps": settings.total_steps(_ranks(device)) or -1,
+        "logger": [kind(out, "logs", _sitting(out)) for kind in (CSVLogger, TensorBoardLogger)],
+        "log_every_n_steps": 10,
+        "callbacks": [RunFolder(out), StopAtTime(), PairExamples(), *([] if quiet else [TrainingProgress()])],
+        "plugins": [SafeCheckpoints()],
+        "enable_checkpointing": False,  # RunFolder writes them
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "limit_val_batches": 0,
+    }
+    if settings.validate_every:
+        options["limit_val_batches"] = max(1, settings.validation_pairs // settings.batch_size)
+        options |= {"val_check_interval": settings.validate_every, "check_val_every_n_epoch": None}
+        options["num_sanity_val_steps"] = 0
+    return Trainer(default_root_dir=out, **options)
+
+
+def _check_folder(recipe: Recipe, out: Path, resume: bool) -> Path | None:
+    """The checkpoint to go on from, or None for a start from nothing."""
+    if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # rank 0 has checked, and has begun to write
+        return out / CHECKPOINT if resume and (out / CHECKPOINT).is_file() else None
+    if out.exists() and not out.is_dir():
+        raise SoundalikeError(f"{out}: a file; give a folder for the run.")
+    holds = [name for name in (RECIPE, CHECKPOINT, MODEL) if (out / name).exists()]
+    if not resume:
+        if holds:
+            raise SoundalikeError(f"{out}: holds a run already ({holds[0]}); give another folder, or --resume it.")
+        if out.is_dir() and any(out.iterdir()):
+            raise SoundalikeError(f"{out}: not empty and not a run; give a new folder.")
+        return None
+    if RECIPE not in holds:
+        raise SoundalikeError(f"{out}: holds no run to resume ({RECIPE} is missing).")
+    before = Recipe.load(out / RECIPE)
+    for section, values in before.sections.items():
+        if section == "training":
+            differing = before.training.differences(recipe.training)
+        else:
+            now = recipe.sections[section]
+            differing = [key for key in {**values, **now} if values.get(key) != now.get(key)]
+        if differing:
+            raise SoundalikeError(
+                f"{out}: its run has another {section}.{sorted(differing)[0]}; "
+                f"a resumed run may change its length only."
+            )
+    return out / CHECKPOINT if CHECKPOINT in holds else None
+
+
+class Numbers:
+    """Batches without end: the numbers 0, 1, 2 …"""
+
+    def __iter__(self) -> Iterator[int]:
+        """From 0, every time."""
+        return itertools.count()
+
+
+class RunFolder(Callback):
+    """Writes recipe, checkpoints and, at the end, the model.
+
+    Args:
+        out: the run's folder.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def on_train_start(self, trainer: Trainer, learner: Learner) -> None:
+        """Writes the recipe as it runs."""
+        if trainer.is_global_zero:
+            self.out.mkdir(parents=True, exist_ok=True)
+            (self.out / RECIPE).write_text(learner.recipe.to_yaml(), encoding="utf-8")
+
+    def on_train_batch_end(self, trainer: Trainer, learner: Learner, *_: Any) -> None:
+        """Writes a checkpoint where one is due."""
+        every = learner.training_settings.checkpoint_every
+        if every and trainer.global_step % every == 0:
+            trainer.save_checkpoint(self.out / CHECKPOINT)
+
+    def on_train_end(self, trainer: Trainer, learner: Learner) -> None:
+        """Writes the last checkpoint and the model."""
+        trainer.save_checkpoint(self.out / CHECKPOINT)
+        if trainer.is_global_zero:
+            SoundModel(learner.recipe, learner.parts, summary(trainer, learner)).save(self.out / MODEL)
+
+
+def summary(trainer: Trainer, learner: Learner) -> dict[str, Any]:
+    """What a model says of its training."""
+    pairs = trainer.global_step * learner.training_settings.batch_size * trainer.world_size
+    seconds = learner.clock.seconds()
+    return {
+        "steps": trainer.global_step,
+        "pairs": pairs,
+        "seconds": round(seconds, 1),
+        "pairs_per_second": round(pairs / seconds, 1) if seconds else None,
+        "devices": trainer.world_size,
+        "device": torch.cuda.get_device_name() if learner.device.type == "cuda" else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "precision": str(trainer.precision),
+        "torch": torch.__version__,
+        **{key: round(float(value), 5) for key, value in trainer.callback_metrics.items()},
+    }
+
+
+class StopAtTime(Callback):
+    """Ends the run when its minutes are over, those before an interruption counted in."""
+
+    def on_train_batch_end(self, trainer: Trainer, learner: Learner, *_: Any) -> None:
+        """Looks at the clock; every rank ends if one does."""
+        minutes = learner.training_settings.minutes
+        if minutes is not None:
+            over = learner.clock.seconds() >= 60.0 * minutes
+            if trainer.strategy.reduce_boolean_decision(over, all=False):
+                trainer.should_stop = True
+
+
+class PairExamples(Callback):
+    """Puts a few pairs into TensorBoard, to hear and to see.
+
+    Args:
+        count: how many pairs.
+    """
+
+    def __init__(self, count: int = 4) -> None:
+        self.count = count
+
+    @torch.no_grad()
+    def on_train_start(self, trainer: Trainer, learner: Learner) -> None:
+        """Renders the first pairs of the run."""
+        board = next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
+        if not trainer.is_global_zero or board is None or trainer.global_step:
+            return
+        pair = learner.views.numbered(learner.training_settings.seed, torch.arange(self.count))
+        features = [learner.frontend(view).cpu() for view in (pair.first, pair.second)]  # (count, 1, 96, 64)
+        rate = learner.frontend.sample_rate
+        for i in range(self.count):
+            for view, sound in zip(("first", "second"), (pair.first, pair.second), strict=True):
+                board.experiment.add_audio(f"pair_{i}/{view}", sound[i].cpu(), sample_rate=rate)
+            both = torch.cat([spectrogram[i, 0].T.flip(0) for spectrogram in features], dim=1)  # (64, 192)
+            low, high = both.min(), both.max()
+            board.experiment.add_image(f"pair_{i}", ((both - low) / (high - low).clamp(min=1e-6))[None])
+
+
+class SafeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that appear whole or not at all, so that a run killed while writing keeps the one before."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Writes beside the old checkpoint, then replaces it."""
+        partial = Path(f"{path}.part")
+        super().save_checkpoint(checkpoint, partial, storage_options)
+        os.replace(partial, path)
+
+
+def _ranks(device: str) -> int:
+    return 1 if device == "cpu" else max(1, torch.cuda.device_count()) * int(os.environ.get("NNODES", "1"))
+
+
+def _precision(wanted: str, device: str) -> str:
+    if wanted == "auto":
+        on_gpu = device != "cpu" and torch.cuda.is_available()
+        has = torch.cuda.is_bf16_supported() if on_gpu else bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+        wanted = "bf16" if has else "fp32"
+    return {"fp32": "32-true", "bf16": "bf16-mixed"}[wanted]
+
+
+def _sitting(out: Path) -> str:
+    """Name of this sitting's logs: a resumed run keeps those of the sittings before."""
+    return f"sitting-{len(list(out.glob('logs/sitting-*'))) + 1}"
+
+
+@contextmanager
+def _stop_on_signal(trainer: Trainer) -> Iterator[None]:
+    """Ctrl-C or SIGTERM ends the run after its step, with a checkpoint and a model; a second one ends it at once."""
+
+    def stop(number: int, frame: Any) -> None:
+        trainer.should_stop = True
+        signal.signal(number, before[signal.Signals(number)])
+
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _quiet_engine() -> Iterator[None]:
+    """Without the engine's remarks on hardware and data loaders, which say nothing about a run."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", module="torch.utils.data")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

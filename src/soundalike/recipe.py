@@ -1,0 +1,295 @@
+"""Recipes: a YAML file that names one of each part of the method, and every setting of a run.
+
+A recipe has a section for each part: ``voice``, ``views``, ``frontend``, ``encoder``, ``head``, ``objective``,
+``readout`` and ``training``. A section's ``name`` chooses the part; its other keys are the arguments of that part's
+constructor, so what a recipe may say is what the code takes, and nothing is listed twice.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from soundalike.encoder import ENCODERS, ResNet18
+from soundalike.errors import SoundalikeError, nearest
+from soundalike.frontend import FRONTENDS, FrontEnd
+from soundalike.objective import HEADS, OBJECTIVES
+from soundalike.readout import READOUTS, ReadOut
+from soundalike.synth import VOICES, Synthesizer
+from soundalike.training import Training
+from soundalike.views import Doppelgangers
+
+VIEWS = {"doppelgangers": Doppelgangers}
+SECTIONS: dict[str, Mapping[str, Callable[..., Any]]] = {
+    "voice": VOICES,
+    "views": VIEWS,
+    "frontend": FRONTENDS,
+    "encoder": ENCODERS,
+    "head": HEADS,
+    "objective": OBJECTIVES,
+    "readout": READOUTS,
+    "training": {"training": Training},
+}
+"""Every section and the parts that its ``name`` can choose from."""
+
+# Arguments that one part takes from another, so that they cannot disagree, and that no recipe sets.
+WIRED = {
+    "voice": {"sample_rate"},
+    "views": {"voice"},
+    "encoder": {"channels", "generator"},
+    "head": {"size_in", "generator"},
+}
+LENGTHS = ("pairs", "steps", "minutes")
+"""The keys of ``training`` that say how long a run is: naming one on the command line replaces the others."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A complete and checked recipe.
+
+    Args:
+        name: what it is called.
+        sections: for each of `SECTIONS` its keys and values; missing ones take their defaults.
+
+    Raises:
+        SoundalikeError: a section, name or key is unknown, or a value is of the wrong kind.
+    """
+
+    name: str
+    sections: dict[str, dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        for section in self.sections:
+            if section not in SECTIONS:
+                raise SoundalikeError(f"recipe {self.name}: unknown section {section!r}: {nearest(section, SECTIONS)}")
+        complete = {section: self._complete(section, self.sections.get(section) or {}) for section in SECTIONS}
+        object.__setattr__(self, "sections", complete)
+
+    def _complete(self, section: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        choices = SECTIONS[section]
+        where = f"recipe {self.name}"
+        if not isinstance(given, Mapping):
+            raise SoundalikeError(f"{where}: {section} is {given!r}: give keys and values below it.")
+        name = given.get("name", next(iter(choices)))
+        if name not in choices:
+            raise SoundalikeError(f"{where}: unknown {section} {name!r}: {nearest(str(name), choices)}")
+        parameters = _parameters(section, name)
+        for key, value in given.items():
+            if key == "name":
+                continue
+            if key not in parameters:
+                raise SoundalikeError(f"{where}: {section} {name!r} has no key {key!r}: {nearest(key, parameters)}")
+            kind = parameters[key].annotation
+            if not _fits(value, kind):
+                raise SoundalikeError(f"{where}: {section}.{key} is {value!r}: give {_kind_in_words(kind)}.")
+        values = {key: given.get(key, parameter.default) for key, parameter in parameters.items()}
+        return values if len(choices) == 1 and section == "training" else {"name": name, **values}
+
+    @classmethod
+    def load(cls, name: str | Path) -> Recipe:
+        """A shipped recipe by its name, or one from a YAML file.
+
+        Args:
+            name: such as ``doppelgangers``, or a path that ends in ``.yaml`` or ``.yml``.
+
+        Raises:
+            SoundalikeError: there is no such recipe, or the file is not one.
+        """
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+        from yaml import YAMLError
+
+        path = Path(name)
+        if path.suffix not in (".yaml", ".yml"):
+            path = _FOLDER / f"{name}.yaml"
+            if not path.is_file():
+                raise SoundalikeError(
+                    f"unknown recipe {str(name)!r}: {nearest(str(name), shipped())} "
+                    f"A path to a recipe of your own ends in .yaml."
+                )
+        try:
+            content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        except FileNotFoundError:
+            raise SoundalikeError(f"{path}: no such recipe file.") from None
+        except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
+            reason = str(error).splitlines()[0]
+            raise SoundalikeError(f"{path}: not a recipe that can be read ({reason}).") from None
+        if not isinstance(content, dict):
+            raise SoundalikeError(f"{path}: not a recipe: it should hold sections such as {', '.join(SECTIONS)}.")
+        return cls(path.stem, typing.cast("dict[str, dict[str, Any]]", content))
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Recipe:
+        """The recipe of which `to_dict` made ``content``."""
+        return cls(str(content["name"]), dict(content["sections"]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {"name": self.name, "sections": self.sections}
+
+    def to_yaml(self) -> str:
+        """The recipe as a file that `load` reads, every key included."""
+        from omegaconf import OmegaConf
+
+        return f"# recipe {self.name}\n" + str(OmegaConf.to_yaml(OmegaConf.create(self.sections)))
+
+    def override(self, settings: Mapping[str, Any]) -> Recipe:
+        """A recipe with other settings.
+
+        Args:
+            settings: values by key. A key is ``section.key``, or ``key`` alone where one section has it, or
+                ``section`` for the name of its part; ``delta.pitch`` sets δ of one group.
+
+        Raises:
+            SoundalikeError: a key is unknown or ambiguous, or a value does not fit.
+        """
+        sections = {section: dict(values) for section, values in self.sections.items()}
+        # Names first: which other keys exist depends on them.
+        located = sorted(((self._locate(key, sections), value) for key, value in settings.items()), key=_names_first)
+        given_lengths = {path[1] for path, _ in located if path[0] == "training"} & set(LENGTHS)
+        if given_lengths:
+            sections["training"].update({key: None for key in LENGTHS if key not in given_lengths})
+        for (section, key, *inner), value in located:
+            values = sections[section]
+            if key == "name" and value in SECTIONS[section]:
+                kept = _parameters(section, value)
+                values = {k: v for k, v in values.items() if k in kept} | {"name": value}
+            elif inner:
+                before = values[key]
+                values[key] = {**(before if isinstance(before, Mapping) else {"other": before}), inner[0]: value}
+            else:
+                values[key] = value
+            sections[section] = values
+        return Recipe(self.name, sections)
+
+    def _locate(self, key: str, sections: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+        """Section, key and what is inside it, of a key as a person writes it."""
+        first, *rest = key.replace("-", "_").split(".")
+        if first in SECTIONS:
+            return (first, *rest) if rest else (first, "name")
+        owners = [section for section, values in sections.items() if first in values and first != "name"]
+        if not owners:  # it may belong to a part that another setting is about to choose
+            owners = [
+                section
+                for section, choices in SECTIONS.items()
+                if any(first in _parameters(section, name) for name in choices)
+            ]
+        if len(owners) == 1:
+            return (owners[0], first, *rest)
+        if owners:
+            several = " or ".join(f"{owner}.{first}" for owner in owners)
+            raise SoundalikeError(f"recipe key {key!r} is ambiguous: write {several}.")
+        known = {k for values in sections.values() for k in values} | set(SECTIONS)
+        raise SoundalikeError(f"unknown recipe key {key!r}: {_nearest_few(first, known - {'name'})}")
+
+    @property
+    def training(self) -> Training:
+        """The ``training`` section, checked."""
+        return Training(**self.sections["training"])
+
+    def build(self, seed: int | None = None) -> Parts:
+        """One of each part, wired together, with random weights.
+
+        Args:
+            seed: of the weights; the training seed where not given.
+        """
+        generator = torch.Generator().manual_seed(self.training.seed if seed is None else seed)
+        frontend = self._make("frontend")
+        encoder = self._make("encoder", channels=frontend.channels, generator=generator)
+        voice = self._make("voice", sample_rate=frontend.sample_rate)
+        head_arguments = {"size_in": encoder.size, "generator": generator}
+        return Parts(
+            voice=voice,
+            views=self._make("views", voice=voice),
+            frontend=frontend,
+            encoder=encoder,
+            head=self._make("head", **head_arguments),
+            objective=self._make("objective"),
+            readout=self._make("readout"),
+        )
+
+    def _make(self, section: str, **wired: Any) -> Any:
+        arguments = dict(self.sections[section])
+        constructor = SECTIONS[section][arguments.pop("name")]
+        accepted = inspect.signature(constructor).parameters
+        return constructor(**arguments, **{key: value for key, value in wired.items() if key in accepted})
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a recipe builds."""
+
+    voice: Synthesizer
+    views: Doppelgangers
+    frontend: FrontEnd
+    encoder: ResNet18
+    head: nn.Module
+    objective: nn.Module
+    readout: ReadOut
+
+
+_FOLDER = Path(__file__).parent / "recipes"
+
+
+def shipped() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def _parameters(section: str, name: str) -> dict[str, inspect.Parameter]:
+    """The constructor arguments of a part that a recipe may set, with annotations resolved to types."""
+    constructor: Any = SECTIONS[section][name]
+    target = constructor.__init__ if isinstance(constructor, type) else constructor
+    hints = typing.get_type_hints(target)
+    return {
+        key: parameter.replace(annotation=hints.get(key, Any))
+        for key, parameter in inspect.signature(constructor).parameters.items()
+        if key not in WIRED.get(section, set())
+    }
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value of a recipe is of the kind that an argument takes."""
+    if kind is Any:
+        return True
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in typing.get_args(kind))
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if origin in (tuple, list):
+        inner = [k for k in typing.get_args(kind) if k is not Ellipsis]
+        return isinstance(value, list | tuple) and all(_fits(item, inner[0]) for item in value)
+    return isinstance(value, origin or kind)
+
+
+def _kind_in_words(kind: Any) -> str:
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a name", type(None): "null"}
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_kind_in_words(option) for option in typing.get_args(kind))
+    if origin in (tuple, list):
+        return "a list"
+    return words.get(kind, "keys and values")
+
+
+def _names_first(item: tuple[tuple[str, ...], Any]) -> bool:
+    return item[0][1] != "name"
+
+
+def _nearest_few(word: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(word, sorted(known), n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(close) + "?"
+    return "--print-recipe shows every key."

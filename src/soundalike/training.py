@@ -1,0 +1,119 @@
+"""How a run goes: its length, its optimiser and its learning rate over time. The ``training`` section of a recipe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+import torch
+
+from soundalike.errors import SoundalikeError, nearest
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("constant", "milestones", "cosine")
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class Training:
+    """Settings of a run.
+
+    Args:
+        seed: of the sounds and of the initial weights.
+        batch_size: pairs a step on each device, at least 2.
+        pairs: length of the run in pairs, over all devices.
+        steps: length of the run in steps. The first of the lengths that is reached ends the run.
+        minutes: length of the run in minutes of wall-clock time.
+        optimizer: ``sgd``, ``adam`` or ``adamw``.
+        learning_rate: its peak, for 256 pairs a step; more or fewer pairs scale it in proportion.
+        momentum: of SGD.
+        weight_decay: of every weight.
+        schedule: ``constant``; ``milestones``, a tenth from each milestone on; or ``cosine``, to 0.
+        milestones: parts of the run, in [0, 1].
+        warmup: part of the run in which the learning rate rises from 0 in a straight line.
+        precision: ``fp32``, ``bf16`` for mixed precision, or ``auto``: bf16 where the device computes with it.
+        validate_every: steps between two looks at held-out sounds; 0 never looks.
+        validation_pairs: held-out pairs.
+        checkpoint_every: steps between two checkpoints; 0 writes one at the end only.
+
+    Raises:
+        SoundalikeError: a value is out of its range.
+    """
+
+    seed: int = 0
+    batch_size: int = 256
+    pairs: int | None = None
+    steps: int | None = None
+    minutes: float | None = None
+    optimizer: str = "sgd"
+    learning_rate: float = 0.12
+    momentum: float = 0.0
+    weight_decay: float = 1e-6
+    schedule: str = "milestones"
+    milestones: tuple[float, ...] = (0.775, 0.85, 0.925)
+    warmup: float = 0.0
+    precision: str = "auto"
+    validate_every: int = 0
+    validation_pairs: int = 1024
+    checkpoint_every: int = 200
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+        for key, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
+            if getattr(self, key) not in known:
+                raise SoundalikeError(
+                    f"training.{key} is {getattr(self, key)!r}: {nearest(getattr(self, key), known)}"
+                )
+        least = {"batch_size": 2, "validation_pairs": 2, "validate_every": 0, "checkpoint_every": 0, "steps": 1}
+        least |= {"pairs": 1, "momentum": 0, "weight_decay": 0, "warmup": 0}
+        for key, bound in least.items():
+            value = getattr(self, key)
+            if value is not None and not value >= bound:
+                raise SoundalikeError(f"training.{key} is {value!r}: give at least {bound}.")
+        for key in ("learning_rate", "minutes"):
+            value = getattr(self, key)
+            if value is not None and not 0 < value < math.inf:
+                raise SoundalikeError(f"training.{key} is {value!r}: give a number above 0.")
+        if self.warmup >= 1 or any(not 0 <= milestone <= 1 for milestone in self.milestones):
+            raise SoundalikeError("training.warmup and training.milestones are parts of the run: give 0 to 1.")
+        if self.pairs is self.steps is self.minutes is None:
+            raise SoundalikeError("a run needs a length: give training.minutes, training.steps or training.pairs.")
+
+    def total_steps(self, ranks: int = 1) -> int | None:
+        """Steps after which the run ends; None where only the clock ends it."""
+        by_pairs = None if self.pairs is None else max(1, self.pairs // (self.batch_size * ranks))
+        return min((steps for steps in (self.steps, by_pairs) if steps is not None), default=None)
+
+    def progress(self, step: int, seconds: float, ranks: int = 1) -> float:
+        """How much of the run is done, in [0, 1], after so many steps and seconds."""
+        total = self.total_steps(ranks)
+        by_steps = 0.0 if total is None else step / total
+        by_clock = 0.0 if self.minutes is None else seconds / (60.0 * self.minutes)
+        return min(1.0, max(by_steps, by_clock))
+
+    def rate(self, progress: float, ranks: int = 1) -> float:
+        """Learning rate when ``progress`` of the run, in [0, 1], is done."""
+        peak = self.learning_rate * self.batch_size * ranks / 256
+        if progress < self.warmup:
+            # never 0: the first step of a run should move
+            return peak * max(progress, 1e-3) / self.warmup
+        if self.schedule == "cosine":
+            return peak * 0.5 * (1.0 + math.cos(math.pi * (progress - self.warmup) / (1.0 - self.warmup)))
+        if self.schedule == "milestones":
+            return peak * 0.1 ** sum(progress >= milestone for milestone in self.milestones)
+        return peak
+
+    def make_optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimiser. Its learning rate is set before every step, from `rate`."""
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(
+                parameters, lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay
+            )
+        kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
+        return kind(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+
+    def differences(self, other: Training) -> list[str]:
+        """Keys other than the lengths and the checkpoint interval in which two runs differ."""
+        free = {"pairs", "steps", "minutes", "checkpoint_every"}
+        return [f.name for f in fields(self) if f.name not in free and getattr(self, f.name) != getattr(other, f.name)]
