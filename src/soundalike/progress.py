@@ -32,7 +32,7 @@ class TrainingProgress(Callback):
 
     def on_train_start(self, trainer: Trainer, learner: Learner) -> None:
         """Starts the bar."""
-        self._task = self._bar.add_task("starting", total=1.0, completed=learner.progress())
+        self._task = self._bar.add_task("starting", total=1.0)
         self._first_step, self._first_progress = trainer.global_step, learner.progress()
         self._started = self._last_line = time.monotonic()
         self._smooth_loss: float | None = None

@@ -248,7 +248,7 @@ def shipped() -> list[str]:
 def _parameters(section: str, name: str) -> dict[str, inspect.Parameter]:
     """The constructor arguments of a part that a recipe may set, with annotations resolved to types."""
     constructor: Any = SECTIONS[section][name]
-    target = constructor.__init__ if isinstance(constructor, type) else constructor
+    target = inspect.getattr_static(constructor, "__init__") if isinstance(constructor, type) else constructor
     hints = typing.get_type_hints(target)
     return {
         key: parameter.replace(annotation=hints.get(key, Any))

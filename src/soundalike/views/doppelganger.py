@@ -108,14 +108,18 @@ class Doppelgangers(nn.Module):
 
     def patches(self, seed: int, number: Tensor) -> tuple[Tensor, Tensor]:
         """The two patches (n, size) of each numbered pair, without rendering them."""
-        size = self.voice.size
-        theta = self.voice.spread(random.uniform(random.keys(seed, number, stream=_THETA), size), self.uniform_in)
+        theta = self.theta(seed, number)
 
         def nudged(stream: int) -> Tensor:
-            nudge = random.normal(random.keys(seed, number, stream=stream), size)
+            nudge = random.normal(random.keys(seed, number, stream=stream), self.voice.size)
             return (theta + self.deltas * nudge).clamp(LOWEST_KNOB, 1.0)
 
         return nudged(_FIRST), nudged(_SECOND)
+
+    def theta(self, seed: int, number: Tensor) -> Tensor:
+        """The patches (n, size) that the views are nudged from. Training never hears them."""
+        uniform = random.uniform(random.keys(seed, number, stream=_THETA), self.voice.size)
+        return self.voice.spread(uniform, self.uniform_in)
 
     def _noise_seeds(self, seed: int, number: Tensor) -> Tensor:
         """A noise seed for each first view, then for each second view, (2n,)."""

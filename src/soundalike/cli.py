@@ -1,0 +1,207 @@
+"""The command line: each command is a few lines over the library."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from soundalike import __version__
+from soundalike.errors import SoundalikeError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        arguments: as on the command line; those of the process where not given.
+
+    Returns:
+        Exit code: 0 done, 1 done but some files were broken, 2 bad input, 130 interrupted.
+    """
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    try:
+        if rest and options.command is not _pretrain:  # pretrain takes every recipe key as an option
+            raise SoundalikeError(f"unknown argument {rest[0]!r}; see soundalike {options.name} --help.")
+        if options.command is _pretrain:
+            options.settings = rest
+        return int(options.command(options))
+    except SoundalikeError as error:
+        print(f"soundalike: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        print("soundalike: interrupted.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="soundalike", description="Learns to hear from sounds nobody recorded.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"soundalike {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="name")
+
+    def command(name: str, run: Any, help: str, **more: Any) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=help, allow_abbrev=False, **more)
+        added.set_defaults(command=run)
+        return added
+
+    c = command(
+        "pretrain",
+        _pretrain,
+        "train an encoder on synthetic sounds",
+        epilog="Every key of the recipe is an option too, by its own name or as --section.key: "
+        "--minutes 10, --steps 500, --delta 0.25, --delta.pitch 0.01, --voice voice-fm, --batch-size 256, "
+        "--seed 0, --checkpoint-every 200, --encoder.width 32. --print-recipe shows them all.",
+    )
+    c.add_argument("--recipe", help="name of a recipe that ships, or a .yaml file (default: doppelgangers-cpu)")
+    c.add_argument("--out", type=Path, help="folder for the run")
+    c.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    c.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    c.add_argument("--print-recipe", action="store_true", help="show the recipe that would run, and stop")
+    c.add_argument("--quiet", action="store_true", help="no progress display")
+
+    c = command("embed", _embed, "turn audio files into embeddings")
+    c.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER", help="audio files, or folders searched for them")
+    c.add_argument("--model", required=True, help="model file, or the folder of its run")
+    c.add_argument("--out", type=Path, required=True, help="file to write: .npz or .parquet")
+    c.add_argument("--device", default="cpu", help="default: cpu")
+
+    c = command("evaluate", _evaluate, "score a model on labelled recordings, beside two floors")
+    c.add_argument("model", metavar="MODEL", help="model file, or the folder of its run")
+    c.add_argument(
+        "--task",
+        action="append",
+        required=True,
+        help="esc10, esc50, speech-commands, fsdd or folder (a folder per class); may be repeated",
+    )
+    c.add_argument(
+        "--data",
+        action="append",
+        required=True,
+        type=Path,
+        help="folder of the task's recordings: one for each --task in order, or one for all",
+    )
+    c.add_argument("--out", type=Path, help="folder for results.json and report.html (default: beside the model)")
+    c.add_argument("--seed", type=int, default=0, help="weights of the untrained encoder (default: 0)")
+    c.add_argument("--device", default="cpu", help="default: cpu")
+
+    c = command("render", _render, "write patches and their doppelgängers as wav files, knobs and a picture")
+    c.add_argument("--out", type=Path, required=True, help="folder for the files")
+    c.add_argument("--voice", default="voice", help="voice, voice-fm or parametric (default: voice)")
+    c.add_argument("--count", type=int, default=4, help="how many patches (default: 4)")
+    c.add_argument("--delta", type=float, nargs="+", default=[0.05, 0.1, 0.25, 0.5], help="sizes of the nudges")
+    c.add_argument("--seed", type=int, default=0, help="which patches (default: 0)")
+    c.add_argument("--sample-rate", type=int, default=16_000, help="in Hz (default: 16000)")
+    c.add_argument("--seconds", type=float, default=1.0, help="length of every sound (default: 1)")
+    c.add_argument("--uniform-in", default="units", help="units or knobs: how patches are drawn (default: units)")
+    return parser
+
+
+def _pretrain(options: argparse.Namespace) -> int:
+    settings = _settings(options.settings)
+    if options.out is None and not options.print_recipe:
+        raise SoundalikeError("pretrain needs --out: a folder for the run.")
+    from soundalike.recipe import Recipe
+
+    recorded = options.out / "recipe.yaml" if options.resume and options.out is not None else None
+    if options.recipe is None and recorded is not None and recorded.is_file():
+        recipe = Recipe.load(recorded)
+    else:
+        recipe = Recipe.load(options.recipe or "doppelgangers-cpu")
+    recipe = recipe.override(settings)
+    if options.print_recipe:
+        recipe.build()  # so that what is printed would also run
+        print(recipe.to_yaml(), end="")
+        return 0
+    from soundalike.pretraining import pretrain
+
+    model = pretrain(recipe, options.out, options.resume, options.device, options.quiet)
+    print(model)
+    return 0
+
+
+def _settings(rest: Sequence[str]) -> dict[str, Any]:
+    """Recipe keys out of options such as ``--delta 0.1`` and ``--delta=0.1``."""
+    from omegaconf import OmegaConf
+
+    settings: dict[str, Any] = {}
+    remaining = list(rest)
+    while remaining:
+        option = remaining.pop(0)
+        if not option.startswith("--"):
+            raise SoundalikeError(f"unknown argument {option!r}: options start with --, such as --delta 0.25.")
+        key, equals, value = option[2:].partition("=")
+        if not equals:
+            if not remaining or remaining[0].startswith("--"):
+                raise SoundalikeError(f"--{key} needs a value.")
+            value = remaining.pop(0)
+        # numbers, lists and null as YAML reads them; what is none of these is a name
+        parsed = OmegaConf.from_dotlist([f"value={value}"])
+        settings[key] = OmegaConf.to_container(parsed)["value"]  # type: ignore[index, call-overload]
+    return settings
+
+
+def _embed(options: argparse.Namespace) -> int:
+    from soundalike import audio, embedding, load
+
+    embedding.check_out(options.out)
+    files = audio.find(options.files)
+    model = load(options.model, options.device)
+    embedded = embedding.embed_files(files, {"model": model}, progress=True)
+    embedding.save(embedded, options.out, "model")
+    size = embedded.vectors["model"].shape[1]
+    print(f"{options.out}: {len(embedded.paths)} embeddings of {size} numbers")
+    for note in embedded.notes:
+        print(f"note: {note.path}: {note.reason}", file=sys.stderr)
+    for failure in embedded.failures:
+        print(f"left out: {failure.path}: {failure.reason}", file=sys.stderr)
+    return 1 if embedded.failures else 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    if len(options.data) not in (1, len(options.task)):
+        raise SoundalikeError(
+            f"{len(options.task)} --task and {len(options.data)} --data: give one --data for each --task, or one."
+        )
+    from soundalike import datasets, load
+
+    folders = options.data * (len(options.task) if len(options.data) == 1 else 1)
+    found = [datasets.read(task, folder) for task, folder in zip(options.task, folders, strict=True)]
+    model = load(options.model, options.device)
+    from soundalike.probe import evaluate, print_table, with_floors
+
+    home = Path(options.model) if Path(options.model).is_dir() else Path(options.model).parent
+    out = options.out or home / "evaluation"
+    summary = {"recipe": model.recipe.to_dict(), "training": model.training}
+    evaluation = evaluate(
+        with_floors(model, seed=options.seed), found, out, recipe=summary, seed=options.seed, overwrite=True
+    )
+    print_table(evaluation)
+    broken = [failure for task in evaluation.tasks for failure in task.failures]
+    for path, reason in broken:
+        print(f"left out: {path}: {reason}", file=sys.stderr)
+    print(out / "report.html")
+    return 1 if broken else 0
+
+
+def _render(options: argparse.Namespace) -> int:
+    from soundalike.errors import nearest
+    from soundalike.rendering import render
+    from soundalike.synth import VOICES
+
+    if options.voice not in VOICES:
+        raise SoundalikeError(f"unknown voice {options.voice!r}: {nearest(options.voice, VOICES)}")
+    voice = VOICES[options.voice](sample_rate=options.sample_rate, seconds=options.seconds)
+    files = render(voice, options.out, options.count, options.delta, options.seed, options.uniform_in)
+    print(f"{options.out}: {len(files) - 2} sounds, patches.json, spectrograms.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

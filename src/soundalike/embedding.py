@@ -1,0 +1,348 @@
+"""Many audio files to embeddings: decoded once, in the background, with broken files named and left out."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO, Protocol
+
+import numpy as np
+
+from soundalike.audio import Decoded, check_rate, decode
+from soundalike.errors import AudioError, SoundalikeError
+
+# Decoded sound that may wait for the embedders, and that one batch may hold: 10 minutes at 16 kHz, 40 MB.
+_MOST_WAITING = _MOST_IN_BATCH = 10 * 60 * 16000
+
+
+class Embedder(Protocol):
+    """What turns waveforms into embeddings."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second of the waveforms that it takes."""
+
+    def __call__(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
+        """Embed.
+
+        Args:
+            waveforms: mono float32 sounds (samples,) of any length at ``sample_rate``.
+
+        Returns:
+            Embeddings (n, D), float32.
+
+        Raises:
+            AudioError: if one of them cannot be embedded.
+        """
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file, and what is wrong with it."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """The embeddings of those files that could be embedded.
+
+    Attributes:
+        paths: the n files that worked, in the order of the input.
+        vectors: name of the embedder -> embeddings (n, D), float32; (0, 0) where no file worked.
+        failures: the files that did not work, and why, in the order of the input.
+        rows: for each of ``paths``, its place in the input (n,).
+        notes: files of ``paths`` that are not whole but could be used, and what is wrong with them.
+    """
+
+    paths: list[Path]
+    vectors: dict[str, np.ndarray]
+    failures: list[Failure]
+    rows: np.ndarray
+    notes: list[Failure] = field(default_factory=list)
+
+
+def embed_files(
+    paths: Sequence[str | Path],
+    embedders: Mapping[str, Embedder],
+    batch: int = 32,
+    workers: int = 2,
+    progress: bool = False,
+) -> Embedded:
+    """Embed files with one or more embedders, decoding each file once.
+
+    A file that cannot be decoded, that an embedder refuses with an ``AudioError``, or of which an embedding is
+    not finite, is recorded as a failure and costs no other file. Which files share a batch depends on the
+    input only, so that a run can be repeated exactly.
+
+    Args:
+        paths: the files.
+        embedders: name -> embedder; they may differ in sample rate.
+        batch: the most files that an embedder is handed at once, 1 or more; fewer where they are long.
+        workers: threads that decode ahead, 1 or more.
+        progress: whether to show progress, with rate and time left, on stderr.
+
+    Returns:
+        The embeddings of the files that worked, and the failures.
+
+    Raises:
+        SoundalikeError: if ``batch`` or ``workers`` is below 1, or an embedder's sample rate is impossible.
+    """
+    for name, value in (("batch", batch), ("workers", workers)):
+        if value < 1:
+            raise SoundalikeError(f"{name} is {value}: it must be at least 1.")
+    for embedder in embedders.values():
+        check_rate(embedder.sample_rate)
+    files = [Path(path) for path in paths]
+    rates = sorted({embedder.sample_rate for embedder in embedders.values()})
+    failures: dict[int, Failure] = {}
+    notes: dict[int, Failure] = {}
+    vectors: dict[int, dict[str, np.ndarray]] = {}
+    with _progress(len(files), progress) as advance, _LookAhead(files, rates, workers, 2 * batch) as ahead:
+        for clips in _batches(ahead, batch):
+            decoded = {row: clip for row, clip in clips if isinstance(clip, Decoded)}
+            for row, clip in clips:
+                if not isinstance(clip, Decoded):
+                    failures[row] = _failure(files[row], clip)
+                elif clip.note:
+                    notes[row] = Failure(files[row], clip.note)
+            for row, outcome in _embed(decoded, embedders).items():
+                if isinstance(outcome, AudioError):
+                    failures[row] = _failure(files[row], outcome)
+                else:
+                    vectors[row] = outcome
+            advance(len(clips))
+    rows = sorted(vectors)
+    return Embedded(
+        paths=[files[row] for row in rows],
+        vectors={
+            name: np.stack([vectors[row][name] for row in rows]) if rows else np.zeros((0, 0), np.float32)
+            for name in embedders
+        },
+        failures=[failures[row] for row in sorted(failures)],
+        rows=np.array(rows, dtype=int),
+        notes=[notes[row] for row in rows if row in notes],
+    )
+
+
+def check_out(out: str | Path) -> Path:
+    """Whether embeddings can be saved there, to be asked before any work is done.
+
+    Args:
+        out: the file to write, ``.npz`` or ``.parquet``; its folder is made when saving.
+
+    Returns:
+        It as a path.
+
+    Raises:
+        SoundalikeError: if the suffix is another, pyarrow is needed and missing, or the place is not writable.
+    """
+    out = Path(out)
+    suffix = out.suffix.lower()
+    if suffix not in (".npz", ".parquet"):
+        raise SoundalikeError(f"{out}: embeddings are saved as .npz or .parquet, not as {suffix or 'no suffix'!r}.")
+    if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise SoundalikeError(f"{out}: writing parquet needs pyarrow: pip install 'soundalike[parquet]'.")
+    if out.is_dir():
+        raise SoundalikeError(f"{out}: is a folder; give the name of a file.")
+    parent = next(folder for folder in out.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise SoundalikeError(f"{out}: cannot be written, because {parent} is not a folder that can be written to.")
+    return out
+
+
+def save(embedded: Embedded, out: str | Path, name: str) -> None:
+    """Write one embedder's embeddings to a file, whole or not at all.
+
+    ``.npz`` holds the arrays ``path``, ``embedding`` (n, D), ``failed_path`` and ``failed_reason``, and loads
+    without pickle. ``.parquet`` holds the columns ``path`` and ``embedding`` (a list of floats), and the failures
+    as JSON under ``soundalike.failures`` in its metadata.
+
+    Args:
+        embedded: what ``embed_files`` returned.
+        out: the file to write, ``.npz`` or ``.parquet``.
+        name: of the embedder.
+
+    Raises:
+        SoundalikeError: as ``check_out``.
+    """
+    out = check_out(out)
+    vectors = embedded.vectors[name].astype(np.float32, copy=False)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as stream:
+            (_write_npz if out.suffix.lower() == ".npz" else _write_parquet)(stream, embedded, vectors)
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_npz(stream: IO[bytes], embedded: Embedded, vectors: np.ndarray) -> None:
+    np.savez(
+        stream,
+        path=np.array([str(path) for path in embedded.paths], dtype=str),
+        embedding=vectors,
+        failed_path=np.array([str(failure.path) for failure in embedded.failures], dtype=str),
+        failed_reason=np.array([failure.reason for failure in embedded.failures], dtype=str),
+    )
+
+
+def _write_parquet(stream: IO[bytes], embedded: Embedded, vectors: np.ndarray) -> None:
+    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
+    # File names need not be valid Unicode, parquet strings must be.
+    paths = [str(path).encode("utf-8", "backslashreplace").decode() for path in embedded.paths]
+    failures = json.dumps([{"path": str(failure.path), "reason": failure.reason} for failure in embedded.failures])
+    table = pyarrow.table(
+        {
+            "path": pyarrow.array(paths, pyarrow.string()),
+            "embedding": pyarrow.array(list(vectors), pyarrow.list_(pyarrow.float32())),
+        }
+    ).replace_schema_metadata({"soundalike.failures": failures})
+    pyarrow.parquet.write_table(table, stream)
+
+
+def _failure(path: Path, error: AudioError) -> Failure:
+    return Failure(path, str(error).removeprefix(f"{path}: "))
+
+
+def _batches(
+    clips: Iterator[tuple[int, Decoded | AudioError]], batch: int
+) -> Iterator[list[tuple[int, Decoded | AudioError]]]:
+    """Consecutive clips in lists of at most ``batch`` and, unless it is a single clip, of a bounded length."""
+    waiting: list[tuple[int, Decoded | AudioError]] = []
+    total = 0
+    for row, clip in clips:
+        length = _length(clip)
+        if waiting and (len(waiting) == batch or total + length > _MOST_IN_BATCH):
+            yield waiting
+            waiting, total = [], 0
+        waiting.append((row, clip))
+        total += length
+    if waiting:
+        yield waiting
+
+
+def _embed(
+    clips: Mapping[int, Decoded], embedders: Mapping[str, Embedder]
+) -> dict[int, dict[str, np.ndarray] | AudioError]:
+    """Row -> its vector (D,) by each embedder, or why it has none."""
+    result: dict[int, dict[str, np.ndarray] | AudioError] = {row: {} for row in clips}
+    for name, embedder in embedders.items():
+        rows = [row for row, outcome in result.items() if not isinstance(outcome, AudioError)]
+        for row, vector in _vectors(name, embedder, {row: clips[row] for row in rows}).items():
+            outcome = result[row]
+            if isinstance(vector, AudioError):
+                result[row] = vector
+            elif not np.isfinite(vector).all():
+                result[row] = AudioError(f"its embedding by {name!r} is not finite.")
+            elif not isinstance(outcome, AudioError):
+                outcome[name] = vector
+    return result
+
+
+def _vectors(name: str, embedder: Embedder, clips: Mapping[int, Decoded]) -> dict[int, np.ndarray | AudioError]:
+    if not clips:
+        return {}
+    try:
+        batch = np.asarray(embedder([clip.waveforms[embedder.sample_rate] for clip in clips.values()]))
+    except AudioError as error:
+        if len(clips) == 1:
+            return dict.fromkeys(clips, error)
+        # One of them is refused: alone, each can only fail for itself.
+        alone = [_vectors(name, embedder, {row: clip}) for row, clip in clips.items()]
+        return {row: vector for result in alone for row, vector in result.items()}
+    if batch.ndim != 2 or len(batch) != len(clips):
+        raise ValueError(f"embedder {name!r} gave shape {batch.shape} for {len(clips)} sounds, not (n, D)")
+    return dict(zip(clips, batch.astype(np.float32), strict=True))
+
+
+def _length(clip: Decoded | AudioError) -> int:
+    return sum(map(len, clip.waveforms.values())) if isinstance(clip, Decoded) else 0
+
+
+class _LookAhead:
+    """Decodes files in threads, ahead of the one that is asked for, and yields (row, outcome) in order.
+
+    At most ``count`` files are ahead, and no new one is begun while more than ``_MOST_WAITING`` samples wait,
+    except for the very file that is asked for: without the exception, files decoded before their turn could
+    fill the room that it needs.
+    """
+
+    def __init__(self, files: Sequence[Path], rates: Sequence[int], workers: int, count: int) -> None:
+        self.files, self.rates, self.count = files, rates, count
+        self.pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        self.room = threading.Condition()
+        self.waiting = 0  # samples decoded and not yet asked for
+        self.asked = -1
+        self.stopped = False
+
+    def __enter__(self) -> Iterator[tuple[int, Decoded | AudioError]]:
+        return self._clips()
+
+    def __exit__(self, *exception: object) -> None:
+        with self.room:
+            self.stopped = True
+            self.room.notify_all()
+        # Not waiting lets Ctrl-C through at once; what is being decoded ends by itself.
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+    def _clips(self) -> Iterator[tuple[int, Decoded | AudioError]]:
+        rows = iter(range(len(self.files)))
+        ahead = [self.pool.submit(self._decode, row) for row in islice(rows, self.count)]
+        for row in range(len(self.files)):
+            with self.room:
+                self.asked = row
+                self.room.notify_all()
+            clip = ahead.pop(0).result()
+            with self.room:
+                self.waiting -= _length(clip)
+                self.room.notify_all()
+            ahead += [self.pool.submit(self._decode, following) for following in islice(rows, 1)]
+            yield row, clip
+
+    def _decode(self, row: int) -> Decoded | AudioError:
+        with self.room:
+            self.room.wait_for(lambda: self.stopped or row <= self.asked or self.waiting < _MOST_WAITING)
+        if self.stopped:
+            return AudioError("stopped.")
+        clip: Decoded | AudioError
+        try:
+            clip = decode(self.files[row], self.rates)
+        except AudioError as error:
+            clip = error
+        with self.room:
+            self.waiting += _length(clip)
+        return clip
+
+
+@contextmanager
+def _progress(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
+    """A function to call with the number of files done, and a display of it on stderr if ``shown``."""
+    if not shown:
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:.1f} files/s" if speed else "– files/s")
+
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as display:
+        task = display.add_task("embedding", total=total)
+        yield lambda done: display.advance(task, done)

@@ -1,0 +1,222 @@
+"""Front ends: equal-length waveforms in, what the encoder sees out."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from soundalike.errors import SoundalikeError
+
+
+class FrontEnd(nn.Module):
+    """What every front end offers: features of a training clip or of a whole clip, time on the third axis.
+
+    A subclass sets the attributes below and writes ``features``. Frame ``i`` depends on the samples from
+    ``i * hop_samples`` to ``i * hop_samples + window_samples`` alone, so a long clip can be cut anywhere.
+
+    Attributes:
+        sample_rate: samples per second that the front end expects.
+        channels: input channels of the encoder that fits.
+        bands: size of the frequency axis; None where there is none.
+        window_samples: samples that one frame depends on.
+        hop_samples: samples from one frame to the next.
+        frames: frames of a training clip; None where a training clip is of any length.
+    """
+
+    sample_rate: int
+    channels: int
+    bands: int | None
+    window_samples: int
+    hop_samples: int
+    frames: int | None
+
+    @property
+    def clip_samples(self) -> int:
+        """Samples that a training clip needs to have; a shorter one is filled up with zeros on the right."""
+        return self.window_samples + ((self.frames or 1) - 1) * self.hop_samples
+
+    def frame_count(self, samples: int) -> int:
+        """How many frames ``whole`` makes of a clip of so many samples."""
+        return 1 + (max(samples, self.clip_samples) - self.window_samples) // self.hop_samples
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """The features of one training clip each: the first ``frames`` frames; what follows is cut off.
+
+        Args:
+            waveform: ``(n, samples)``, in [-1, 1]; fewer than ``clip_samples`` are zero-padded on the right.
+
+        Returns:
+            ``(n, channels, frames, bands)``, or ``(n, channels, frames)`` where there is no frequency axis.
+
+        Raises:
+            SoundalikeError: the input is not a batch of waveforms.
+        """
+        return self.whole(waveform if self.frames is None else waveform[..., : self.clip_samples])
+
+    def whole(self, waveform: Tensor) -> Tensor:
+        """The features of clips of any length, uncut.
+
+        Args:
+            waveform: ``(n, samples)``, in [-1, 1]; fewer than ``clip_samples`` are zero-padded on the right.
+
+        Returns:
+            ``(n, channels, frame_count(samples), bands)``, or without the last axis.
+
+        Raises:
+            SoundalikeError: the input is not a batch of waveforms.
+        """
+        return self.features(self.padded(waveform))
+
+    def padded(self, waveform: Tensor) -> Tensor:
+        """Waveforms ``(n, samples)``, zero-padded on the right where they are shorter than a training clip.
+
+        Raises:
+            SoundalikeError: the input is not a batch of waveforms.
+        """
+        if waveform.ndim != 2 or not waveform.is_floating_point():
+            raise SoundalikeError(
+                f"a front end takes floating-point waveforms of shape (n, samples), not {waveform.dtype} of "
+                f"shape {tuple(waveform.shape)}: mix channels down and scale integers to [-1, 1] first"
+            )
+        missing = self.clip_samples - waveform.shape[1]
+        return functional.pad(waveform, (0, missing)) if missing > 0 else waveform
+
+    def features(self, waveform: Tensor) -> Tensor:
+        """The features of waveforms that are at least one training clip long."""
+        raise NotImplementedError
+
+
+class LogMel(FrontEnd):
+    """The log-mel spectrogram of VGGish: magnitudes, HTK mel bands, log(x + offset).
+
+    Frames are not centred and nothing is padded at the edges, so one second at 16 kHz gives 98 frames, of
+    which a training clip keeps the first 96. Computed in float32 also under autocast; differentiable.
+
+    Source: Hershey et al. 2017, "CNN architectures for large-scale audio classification" (arXiv
+    1609.09430), with the constants of the published VGGish model.
+    """
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(
+        self,
+        sample_rate: int = 16000,
+        window: float = 0.025,
+        hop: float = 0.010,
+        fft: int = 512,
+        bands: int = 64,
+        minimum_hz: float = 125.0,
+        maximum_hz: float = 7500.0,
+        offset: float = 0.01,
+        frames: int | None = 96,
+    ) -> None:
+        """Build the window and the filter bank.
+
+        Args:
+            sample_rate: in Hz.
+            window: length of the Hann window, in seconds.
+            hop: from one frame to the next, in seconds.
+            fft: points of the Fourier transform; the window is zero-padded to it.
+            bands: number of mel bands.
+            minimum_hz: lower edge of the lowest band.
+            maximum_hz: upper edge of the highest band, at most half the sample rate.
+            offset: added before the logarithm; silence is log(offset).
+            frames: length of a training clip; None for clips of any length.
+
+        Raises:
+            SoundalikeError: a value outside its range.
+        """
+        super().__init__()
+        self.sample_rate = sample_rate
+        self.channels = 1
+        self.bands = bands
+        self.window_samples = round(window * sample_rate)
+        self.hop_samples = round(hop * sample_rate)
+        self.frames = frames
+        self.fft = fft
+        self.offset = offset
+        for name, value, least in (
+            ("sample_rate", sample_rate, "1 Hz"),
+            ("window", self.window_samples, "one sample"),
+            ("hop", self.hop_samples, "one sample"),
+            ("bands", bands, "1"),
+            ("frames", 1 if frames is None else frames, "1, or leave it empty for clips of any length"),
+        ):
+            if value < 1:
+                raise SoundalikeError(f"logmel: {name} is too small; give at least {least}")
+        if fft < self.window_samples:
+            raise SoundalikeError(
+                f"logmel: fft is {fft}, shorter than the window of {self.window_samples} samples; "
+                f"raise fft or shorten window"
+            )
+        if not 0 <= minimum_hz < maximum_hz <= sample_rate / 2:
+            raise SoundalikeError(
+                f"logmel: minimum_hz {minimum_hz:g} and maximum_hz {maximum_hz:g} must rise and lie between "
+                f"0 and half the sample rate, {sample_rate / 2:g}"
+            )
+        if not offset > 0:
+            raise SoundalikeError(f"logmel: offset is {offset:g}; it must be above 0, or silence has no logarithm")
+        hann = torch.hann_window(self.window_samples, periodic=True, dtype=torch.float64)
+        # The window starts its frame and the rest of the transform is zeros: stft would centre a short
+        # window.
+        hann = functional.pad(hann, (0, fft - self.window_samples))
+        filters = mel_filters(sample_rate, fft, bands, minimum_hz, maximum_hz)
+        empty = int((filters.sum(0) == 0).sum())
+        if empty:
+            warnings.warn(
+                f"logmel: {empty} of {bands} mel bands are narrower than the bins of a {fft}-point transform "
+                f"and stay silent; lower bands or raise fft",
+                stacklevel=2,
+            )
+        self.register_buffer("window", hann.float(), persistent=False)
+        self.register_buffer("filters", filters.float(), persistent=False)  # (fft // 2 + 1, bands)
+
+    def features(self, waveform: Tensor) -> Tensor:
+        """Log-mel spectrograms ``(n, 1, T, bands)`` of waveforms ``(n, samples)`` of at least one window."""
+        precision = torch.promote_types(self.window.dtype, torch.float32)  # a half-precision FFT would not do
+        with torch.autocast(waveform.device.type, enabled=False):
+            padded = functional.pad(waveform.to(precision), (0, self.fft - self.window_samples))
+            spectrum = torch.stft(
+                padded,
+                self.fft,
+                hop_length=self.hop_samples,
+                window=self.window.to(precision),
+                center=False,
+                return_complex=True,
+            )  # (n, fft // 2 + 1, T)
+            mel = spectrum.abs().transpose(1, 2) @ self.filters.to(precision)  # (n, T, bands)
+            return torch.log(mel + self.offset).unsqueeze(1)  # (n, 1, T, bands)
+
+
+def mel_filters(sample_rate: int, fft: int, bands: int, minimum_hz: float, maximum_hz: float) -> Tensor:
+    """Triangles of peak 1 that are linear and evenly spaced in mel (HTK's scale), without the DC bin.
+
+    Args:
+        sample_rate: in Hz.
+        fft: points of the Fourier transform.
+        bands: number of triangles.
+        minimum_hz: where the first triangle starts.
+        maximum_hz: where the last triangle ends.
+
+    Returns:
+        ``(fft // 2 + 1, bands)``, float64, from FFT magnitudes to bands.
+    """
+    bins = _mel(torch.linspace(0, sample_rate / 2, fft // 2 + 1, dtype=torch.float64))[:, None]
+    low, high = _mel(torch.tensor([minimum_hz, maximum_hz], dtype=torch.float64)).tolist()
+    edges = torch.linspace(low, high, bands + 2, dtype=torch.float64)
+    start, centre, end = edges[:-2], edges[1:-1], edges[2:]
+    rising = (bins - start) / (centre - start)
+    falling = (end - bins) / (end - centre)
+    return torch.minimum(rising, falling).clamp_min(0)  # 0 at the DC bin, which no triangle reaches
+
+
+def _mel(hertz: Tensor) -> Tensor:
+    return 2595 / math.log(10) * torch.log1p(hertz / 700)
+
+
+FRONTENDS: dict[str, type[FrontEnd]] = {"logmel": LogMel}

@@ -1,0 +1,211 @@
+"""Read-outs: how an embedding is read from front end and encoder, for clips of any length."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from soundalike.encoder import ResNet18
+from soundalike.errors import SoundalikeError
+from soundalike.frontend import FrontEnd
+
+# Sound that goes through the encoder at once, in seconds over all clips: bounds memory, never changes a
+# result.
+_SECONDS_AT_ONCE = 120.0
+
+
+class ReadOut(Protocol):
+    """What every read-out offers.
+
+    A read-out leaves modes and gradients alone: put the encoder in evaluation mode and choose
+    ``torch.inference_mode`` outside. In training mode the batch normalisation would make each embedding
+    depend on its neighbours.
+    """
+
+    def size(self, frontend: FrontEnd, encoder: ResNet18) -> int:
+        """Length of an embedding."""
+
+    def __call__(self, frontend: FrontEnd, encoder: ResNet18, waveform: Tensor) -> Tensor:
+        """Embeddings ``(n, size)`` of n waveforms of equal length, ``(n, samples)``."""
+
+
+class Pooled:
+    """The encoder's output over windows of the training clip's length, averaged: the published read-out.
+
+    Windows start ``hop`` seconds apart. Where more than an eighth of a window is left at the end, one more
+    window is aligned to the end of the clip, so no window holds silence that is not in the sound; a shorter
+    rest is left out, so a clip of the training length is one window, as in training. A clip shorter than a
+    window is zero-padded on the right to one.
+
+    Source: Cherep & Singh 2025, "Contrastive learning from synthetic audio doppelgängers" (arXiv 2406.05923).
+    """
+
+    def __init__(self, hop: float | None = None) -> None:
+        """Choose the windows.
+
+        Args:
+            hop: seconds from one window to the next; None lets their frames follow on without gap or overlap.
+
+        Raises:
+            SoundalikeError: hop is not above 0.
+        """
+        if hop is not None and not hop > 0:
+            raise SoundalikeError(f"pooled: hop is {hop:g} s; it must be above 0, or left out")
+        self.hop = hop
+
+    def size(self, frontend: FrontEnd, encoder: ResNet18) -> int:
+        """Length of an embedding: that of the encoder's output."""
+        return encoder.size
+
+    def __call__(self, frontend: FrontEnd, encoder: ResNet18, waveform: Tensor) -> Tensor:
+        """Read the embeddings of clips of equal length.
+
+        Args:
+            frontend: from waveforms to features.
+            encoder: in evaluation mode, from features to vectors.
+            waveform: ``(n, samples)``, in [-1, 1].
+
+        Returns:
+            ``(n, encoder.size)``.
+        """
+        waveform = frontend.padded(waveform)
+        clips, samples = waveform.shape
+        length = frontend.clip_samples
+        starts = self._starts(frontend, samples)
+        windows = torch.cat([waveform[:, start : start + length] for start in starts])  # (windows * n, length)
+        at_once = max(1, int(_SECONDS_AT_ONCE * frontend.sample_rate / length))
+        outputs = torch.cat([encoder(frontend(part)) for part in windows.split(at_once)])
+        return outputs.float().unflatten(0, (len(starts), clips)).mean(0)
+
+    def _starts(self, frontend: FrontEnd, samples: int) -> list[int]:
+        window = frontend.clip_samples
+        if frontend.frames is None:
+            raise SoundalikeError("pooled: the front end has no training length; set its frames")
+        if self.hop is None:
+            hop = frontend.frames * frontend.hop_samples
+        else:
+            hop = max(1, round(self.hop * frontend.sample_rate))
+        starts = list(range(0, samples - window + 1, hop))
+        if samples - (starts[-1] + window) > window / 8:
+            starts.append(samples - window)
+        return starts
+
+
+class Stages:
+    """Mean and standard deviation over time of every stage's output, the whole clip at once.
+
+    The encoder runs fully convolutionally over the clip. Along the frequency axis each stage keeps a few
+    bands, averaged evenly: ``min(bands, max(2, F // 2))`` of its F, so 4, 4, 4, 2, 2 for 64 mel bands and
+    the default. The embedding is, stage by stage, all means and then all (population) standard deviations:
+    5120 numbers for a ResNet-18 of width 64, 2560 for one of width 32. A clip shorter than a training clip
+    is zero-padded on the right to one, and its statistics include that silence.
+
+    Long clips are worked off in chunks that overlap by the reach of the encoder, which gives the same
+    statistics.
+    """
+
+    def __init__(self, bands: int = 4, chunk: float = 30.0) -> None:
+        """Choose the bands.
+
+        Args:
+            bands: the most frequency bands that a stage keeps.
+            chunk: seconds of a clip that go through the encoder at once; bounds memory, changes no result.
+
+        Raises:
+            SoundalikeError: a value outside its range.
+        """
+        if bands < 1:
+            raise SoundalikeError(f"stages: bands is {bands}; keep at least 1")
+        if not chunk > 0:
+            raise SoundalikeError(f"stages: chunk is {chunk:g} s; it must be above 0")
+        self.bands = bands
+        self.chunk = chunk
+
+    def size(self, frontend: FrontEnd, encoder: ResNet18) -> int:
+        """Length of an embedding: two numbers for each channel and band of each stage."""
+        if frontend.bands is None:
+            return 2 * sum(encoder.widths)
+        heights = [math.ceil(frontend.bands / stride) for stride in encoder.strides]
+        return sum(2 * width * self._kept(height) for width, height in zip(encoder.widths, heights, strict=True))
+
+    def __call__(self, frontend: FrontEnd, encoder: ResNet18, waveform: Tensor) -> Tensor:
+        """Read the embeddings of clips of equal length.
+
+        Args:
+            frontend: from waveforms to features.
+            encoder: in evaluation mode, from features to the outputs of its stages.
+            waveform: ``(n, samples)``, in [-1, 1].
+
+        Returns:
+            ``(n, size)``.
+        """
+        waveform = frontend.padded(waveform)
+        seconds = min(waveform.shape[1] / frontend.sample_rate, self.chunk)
+        at_once = max(1, int(_SECONDS_AT_ONCE / seconds))
+        return torch.cat([self._read(frontend, encoder, clips) for clips in waveform.split(at_once)])
+
+    def _read(self, frontend: FrontEnd, encoder: ResNet18, waveform: Tensor) -> Tensor:
+        frames = frontend.frame_count(waveform.shape[1])
+        grid = encoder.strides[-1]  # frames that stand at a multiple of this do so in every stage
+        margin = _round_up(encoder.reach, grid)
+        step = _round_up(self.chunk * frontend.sample_rate / frontend.hop_samples, grid)
+        moments = [_Moments() for _ in encoder.widths]
+        for start in range(0, frames, step):
+            stop = min(start + step, frames)
+            left, right = max(0, start - margin), min(stop + margin, frames)
+            first = left * frontend.hop_samples
+            last = (right - 1) * frontend.hop_samples + frontend.window_samples
+            outputs = encoder.stages(frontend.features(waveform[:, first:last]))
+            for stage, stride, output in zip(moments, encoder.strides, outputs, strict=True):
+                begin, end = (start - left) // stride, math.ceil((stop - left) / stride)
+                stage.add(self._banded(output[:, :, begin:end]))
+        return torch.cat([part for stage in moments for part in stage.read()], dim=1)
+
+    def _banded(self, output: Tensor) -> Tensor:
+        if output.ndim == 4:  # (n, channels, T, F)
+            output = functional.adaptive_avg_pool2d(output, (output.shape[2], self._kept(output.shape[3])))
+        return output.float()
+
+    def _kept(self, height: int) -> int:
+        return min(self.bands, height, max(2, height // 2))
+
+
+class _Moments:
+    """Mean and variance over time, merged chunk by chunk (Chan et al. 1979) so that float32 is enough."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = torch.zeros(())
+        self.square = torch.zeros(())  # the sum of squared distances from the mean
+
+    def add(self, x: Tensor) -> None:
+        """Take in ``(n, channels, T, ...)``."""
+        count = x.shape[2]
+        variance, mean = torch.var_mean(x, dim=2, correction=0)
+        square = variance * count
+        if self.count == 0:
+            self.count, self.mean, self.square = count, mean, square
+            return
+        total = self.count + count
+        apart = mean - self.mean
+        self.square = self.square + square + apart.square() * (self.count * count / total)
+        self.mean = self.mean + apart * (count / total)
+        self.count = total
+
+    def read(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, each ``(n, channels * ...)``."""
+        # The floor keeps the gradient of a channel that never changes at zero, where that of a root is
+        # infinite.
+        deviation = (self.square / self.count).clamp_min(1e-12).sqrt()
+        return self.mean.flatten(1), deviation.flatten(1)
+
+
+def _round_up(value: float, grid: int) -> int:
+    return max(1, math.ceil(value / grid)) * grid
+
+
+READOUTS: dict[str, type[Pooled] | type[Stages]] = {"pooled": Pooled, "stages": Stages}

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from soundalike.encoder import ENCODERS, Block, ResNet18, initialise
+from soundalike.errors import SoundalikeError
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=seeded(seed))
+
+
+def slow_resnet18(weights: dict[str, Tensor], x: Tensor, dimensions: int) -> tuple[list[Tensor], Tensor]:
+    """The network of the paper in evaluation mode, layer after layer, on given weights."""
+    convolve = F.conv2d if dimensions == 2 else F.conv1d
+    pool = F.max_pool2d if dimensions == 2 else F.max_pool1d
+    pool_size = 3 if dimensions == 2 else 9
+
+    def conv(x: Tensor, name: str, stride: int) -> Tensor:
+        weight = weights[f"{name}.weight"]
+        return convolve(x, weight, None, stride, weight.shape[-1] // 2)
+
+    def norm(x: Tensor, name: str) -> Tensor:
+        mean, var, weight, bias = (
+            weights[f"{name}.{key}"].view(-1, *[1] * dimensions)
+            for key in ("running_mean", "running_var", "weight", "bias")
+        )
+        return (x - mean) / (var + 1e-5).sqrt() * weight + bias
+
+    x = norm(conv(x, "stem.0", 2), "stem.1").clamp_min(0)
+    x = pool(x, pool_size, 2, pool_size // 2)
+    stages = [x]
+    for layer in range(4):
+        for block in range(2):
+            name = f"layers.{layer}.{block}"
+            stride = 2 if layer > 0 and block == 0 else 1
+            y = norm(conv(x, f"{name}.conv1", stride), f"{name}.norm1").clamp_min(0)
+            y = norm(conv(y, f"{name}.conv2", 1), f"{name}.norm2")
+            if layer > 0 and block == 0:
+                x = norm(conv(x, f"{name}.shortcut.0", stride), f"{name}.shortcut.1")
+            x = (x + y).clamp_min(0)
+        stages.append(x)
+    pooled = x.flatten(2).sum(-1) / x[0, 0].numel()
+    return stages, pooled @ weights["linear.weight"].T + weights["linear.bias"]
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "shape"), [(2, (2, 1, 96, 64)), (2, (3, 3, 50, 33)), (1, (2, 1, 1000)), (1, (2, 2, 333))]
+)
+def test_agrees_with_the_paper_layer_by_layer(dimensions: int, shape: tuple[int, ...]) -> None:
+    encoder = ResNet18(channels=shape[1], width=8, size=10, dimensions=dimensions, generator=seeded(1)).double()
+    x = noise(*shape).double()
+    encoder(x + 0.3)  # moves the running statistics away from 0 and 1
+    encoder.eval()
+    stages, vector = slow_resnet18(encoder.state_dict(), x, dimensions)
+    for ours, slow in zip(encoder.stages(x), stages, strict=True):
+        torch.testing.assert_close(ours, slow)
+    torch.testing.assert_close(encoder(x), vector)
+
+
+def test_parameter_count_is_that_of_the_standard_network() -> None:
+    stem = 1 * 64 * 49 + 2 * 64
+    first = 4 * (64 * 64 * 9 + 2 * 64)
+    later = sum((c // 2 * c * 9 + 2 * c) + 3 * (c * c * 9 + 2 * c) + (c // 2 * c + 2 * c) for c in (128, 256, 512))
+    linear = 512 * 512 + 512
+    assert stem + first + later == 11_170_240  # the 11,176,512 of three input channels, less 2 * 64 * 49
+    count = sum(parameter.numel() for parameter in ResNet18().parameters())
+    assert count == stem + first + later + linear
+
+
+@pytest.mark.parametrize("size", [(96, 64), (1, 1), (33, 7), (97, 65), (498, 64)])
+def test_stage_shapes(size: tuple[int, int]) -> None:
+    encoder = ResNet18(width=4, size=5).eval()
+    stages = encoder.stages(noise(2, 1, *size))
+    assert len(stages) == 5
+    for stage, width, stride in zip(stages, encoder.widths, encoder.strides, strict=True):
+        assert stage.shape == (2, width, math.ceil(size[0] / stride), math.ceil(size[1] / stride))
+    assert encoder(noise(2, 1, *size)).shape == (2, 5)
+
+
+@pytest.mark.parametrize(("dimensions", "shape"), [(2, (4, 1, 64, 64)), (1, (4, 1, 512))])
+def test_gradients_reach_every_parameter_and_the_input(dimensions: int, shape: tuple[int, ...]) -> None:
+    encoder = ResNet18(width=4, size=6, dimensions=dimensions)
+    x = noise(*shape).requires_grad_()
+    encoder(x).square().sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+    for name, parameter in encoder.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_weights_are_a_function_of_the_generator() -> None:
+    torch_state = torch.get_rng_state()
+    one, same, other = (ResNet18(width=4, generator=seeded(seed)) for seed in (3, 3, 4))
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    for (name, a), b in zip(one.state_dict().items(), same.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    assert not torch.equal(next(one.parameters()), next(other.parameters()))
+    assert torch.equal(ResNet18(width=4).linear.weight, ResNet18(width=4, generator=seeded(0)).linear.weight)
+
+
+def test_weights_have_the_standard_spread() -> None:
+    encoder = ResNet18(width=32)
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            expected = math.sqrt(2 / (module.out_channels * module.kernel_size[0] ** 2))
+            assert module.weight.std().item() == pytest.approx(expected, rel=0.1)
+            assert abs(module.weight.mean().item()) < expected / 5
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert torch.equal(module.weight, torch.ones_like(module.weight))
+            assert torch.equal(module.bias, torch.zeros_like(module.bias))
+            assert module.running_var is not None
+            assert torch.equal(module.running_var, torch.ones_like(module.bias))
+    bound = 1 / math.sqrt(256)
+    assert encoder.linear.weight.abs().max() <= bound
+    assert encoder.linear.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)
+
+
+def test_initialise_leaves_no_weight_as_it_was() -> None:
+    block = Block(3, 5, 2, dimensions=2)
+    for tensor in block.state_dict().values():
+        tensor.fill_(77)
+    initialise(block)
+    for name, tensor in block.state_dict().items():
+        assert not (tensor == 77).any(), name
+
+
+@pytest.mark.parametrize("dimensions", [1, 2])
+def test_reach_is_how_far_an_output_looks(dimensions: int) -> None:
+    encoder = ResNet18(width=2, size=2, dimensions=dimensions).double().eval()
+    for module in encoder.modules():  # positive weights let no input cancel another
+        if isinstance(module, torch.nn.Conv1d | torch.nn.Conv2d):
+            module.weight.data.abs_().mul_(0.1)
+    place = -(-encoder.reach // 32) + 1  # an output whose whole field lies inside the input
+    length = 64 * place
+    shape = (1, 1, length) if dimensions == 1 else (1, 1, length, 4)
+    x = (1 + noise(*shape).abs()).double().requires_grad_()
+    encoder.stages(x)[-1][:, :, place].sum().backward()
+    assert x.grad is not None
+    frames = x.grad.reshape(length, -1).abs().sum(1).nonzero()
+    # Max-pooling passes gradient to one input of each field only, so the outermost may be missed.
+    assert place * 32 - encoder.reach <= frames.min() <= place * 32 - encoder.reach + 16
+    assert place * 32 + encoder.reach - 16 <= frames.max() <= place * 32 + encoder.reach
+
+
+def test_channels_last_and_bfloat16_change_little() -> None:
+    encoder = ResNet18(width=16, size=32, generator=seeded(2)).eval()
+    x = noise(4, 1, 96, 64)
+    expected = encoder(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = encoder(x).float()
+    assert (half - expected).norm() < 0.03 * expected.norm()
+    last = encoder.to(memory_format=torch.channels_last)(  # type: ignore[call-overload]
+        x.contiguous(memory_format=torch.channels_last)
+    )
+    torch.testing.assert_close(last, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ({"channels": 0}, "channels"),
+        ({"width": 0}, "width"),
+        ({"size": -1}, "size"),
+        ({"dimensions": 3}, "dimensions"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: dict[str, int], word: str) -> None:
+    with pytest.raises(SoundalikeError, match=f"resnet18: {word}"):
+        ENCODERS["resnet18"](**arguments)  # type: ignore[arg-type]

@@ -1,0 +1,67 @@
+"""The floor embedder against its definition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from soundalike.frontend import LogMel
+from soundalike.probe.floor import FLOORS, LogMelStatistics, with_floors
+
+
+def noise(samples: int, seed: int = 0) -> np.ndarray:
+    return (0.3 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+def test_agrees_with_the_definition():
+    sound = noise(12_345)
+    spectrogram = LogMel(frames=None).whole(torch.from_numpy(sound)[None])[0, 0].double().numpy()  # (T, 64)
+    assert len(spectrogram) == 1 + (12_345 - 400) // 160
+    change = spectrogram[1:] - spectrogram[:-1]
+    expected = np.concatenate([spectrogram.mean(0), spectrogram.std(0), change.std(0)])
+    np.testing.assert_allclose(LogMelStatistics()([sound])[0], expected, atol=1e-5)
+
+
+def test_a_batch_of_any_lengths_is_embedded_clip_by_clip():
+    floor = LogMelStatistics()
+    sounds = [noise(length, seed) for seed, length in enumerate([5000, 80_000, 5000, 1, 400, 16_000])]
+    together = floor(sounds)
+    assert together.shape == (6, 192)
+    assert together.dtype == np.float32
+    for sound, embedding in zip(sounds, together, strict=True):
+        np.testing.assert_allclose(floor([sound])[0], embedding, atol=1e-5)
+
+
+def test_only_clips_shorter_than_two_frames_are_padded():
+    floor = LogMelStatistics()
+    short, exact = noise(300), noise(560)
+    np.testing.assert_array_equal(floor([short]), floor([np.pad(short, (0, 260))]))
+    padded = floor([np.pad(exact, (0, 16_000))])
+    assert np.abs(padded - floor([exact])).max() > 0.1
+
+
+def test_silence_is_finite_and_does_not_vary():
+    embedding = LogMelStatistics()([np.zeros(8000, np.float32)])[0]
+    np.testing.assert_allclose(embedding[:64], np.log(0.01), rtol=1e-5)
+    np.testing.assert_allclose(embedding[64:], 0, atol=1e-6)
+
+
+def test_no_sounds():
+    assert LogMelStatistics()([]).shape == (0, 192)
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_floors_stand_beside_the_model(seed):
+    class Model:
+        sample_rate = 16_000
+
+        def untrained(self, seed):
+            return f"untrained with seed {seed}"
+
+    model = Model()
+    representations = with_floors(model, name="mine", seed=seed)
+    assert list(representations) == ["mine", *FLOORS]
+    assert representations["mine"] is model
+    assert isinstance(representations["log-mel statistics"], LogMelStatistics)
+    assert representations["untrained encoder"] == f"untrained with seed {seed}"

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from soundalike import readout as module
+from soundalike.encoder import ResNet18
+from soundalike.errors import SoundalikeError
+from soundalike.frontend import FrontEnd, LogMel
+from soundalike.readout import READOUTS, Pooled, Stages
+
+
+class Raw(FrontEnd):
+    """The waveform itself, as a stand-in for a front end without bands."""
+
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        self.sample_rate, self.channels, self.bands = 16000, 1, None
+        self.window_samples, self.hop_samples, self.frames = 1, 1, frames
+
+    def features(self, waveform: Tensor) -> Tensor:
+        return waveform[:, None]
+
+
+def noise(count: int, samples: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    swell = torch.linspace(0.05, 1, max(samples, 1))[:samples]  # so that no two places are alike
+    return 0.3 * swell * torch.randn(count, samples, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def frontend() -> LogMel:
+    return LogMel()
+
+
+@pytest.fixture(scope="module")
+def encoder(frontend: LogMel) -> ResNet18:
+    encoder = ResNet18(width=4, size=12)
+    encoder(frontend(noise(4, 16000)))  # moves the running statistics away from 0 and 1
+    return encoder.eval()
+
+
+@pytest.mark.parametrize("name", READOUTS)
+@pytest.mark.parametrize("samples", [0, 1, 5000, 16000, 37000])
+def test_one_row_of_the_announced_size_for_each_clip(
+    name: str, samples: int, frontend: LogMel, encoder: ResNet18
+) -> None:
+    readout = READOUTS[name]()
+    result = readout(frontend, encoder, noise(3, samples))
+    assert result.shape == (3, readout.size(frontend, encoder))
+    assert result.dtype == torch.float32
+    assert result.isfinite().all()
+
+
+@pytest.mark.parametrize("name", READOUTS)
+def test_clips_do_not_depend_on_their_neighbours(name: str, frontend: LogMel, encoder: ResNet18) -> None:
+    readout = READOUTS[name]()
+    waveform = noise(5, 33000)
+    together = readout(frontend, encoder, waveform)
+    for row, clip in zip(together, waveform, strict=True):
+        torch.testing.assert_close(readout(frontend, encoder, clip[None])[0], row, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", READOUTS)
+def test_memory_limit_does_not_change_the_result(
+    name: str, frontend: LogMel, encoder: ResNet18, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readout = READOUTS[name]()
+    waveform = noise(5, 40000)
+    expected = readout(frontend, encoder, waveform)
+    monkeypatch.setattr(module, "_SECONDS_AT_ONCE", 3.0)
+    torch.testing.assert_close(readout(frontend, encoder, waveform), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", READOUTS)
+def test_short_clips_are_zero_padded_on_the_right(name: str, frontend: LogMel, encoder: ResNet18) -> None:
+    readout = READOUTS[name]()
+    short = noise(2, 4000)
+    padded = torch.cat([short, torch.zeros(2, frontend.clip_samples - 4000)], dim=1)
+    assert torch.equal(readout(frontend, encoder, short), readout(frontend, encoder, padded))
+
+
+@pytest.mark.parametrize("name", READOUTS)
+@pytest.mark.parametrize("waveform", [torch.zeros(16000), torch.zeros(1, 1, 16000), torch.zeros(1, 16000).int()])
+def test_what_is_no_batch_of_waveforms_is_refused(
+    name: str, waveform: Tensor, frontend: LogMel, encoder: ResNet18
+) -> None:
+    with pytest.raises(SoundalikeError, match="shape"):
+        READOUTS[name]()(frontend, encoder, waveform)
+
+
+@pytest.mark.parametrize("name", READOUTS)
+def test_gradients_are_finite_for_sound_and_silence(name: str, frontend: LogMel, encoder: ResNet18) -> None:
+    waveform = torch.cat([noise(1, 20000), torch.zeros(1, 20000)]).requires_grad_()
+    READOUTS[name]()(frontend, encoder, waveform).sum().backward()
+    assert waveform.grad is not None
+    assert waveform.grad.isfinite().all()
+    assert waveform.grad[0].abs().sum() > 0
+
+
+def test_pooled_of_a_training_clip_is_what_the_encoder_gives(frontend: LogMel, encoder: ResNet18) -> None:
+    waveform = noise(3, 16000)
+    torch.testing.assert_close(Pooled()(frontend, encoder, waveform), encoder(frontend(waveform)))
+
+
+def test_pooled_averages_windows_of_frames(frontend: LogMel, encoder: ResNet18) -> None:
+    waveform = noise(2, 15360 * 3 + 300)  # three windows whose frames follow on, and a rest too short to count
+    frames = frontend.whole(waveform)
+    windows = [encoder(frames[:, :, start : start + 96]) for start in (0, 96, 192)]
+    torch.testing.assert_close(Pooled()(frontend, encoder, waveform), sum(windows) / 3, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("samples", "hop", "starts"),
+    [
+        (15600, None, [0]),
+        (16000, None, [0]),  # 400 samples are left out
+        (15600 + 1950, None, [0]),
+        (15600 + 1951, None, [0, 1951]),
+        (30960, None, [0, 15360]),
+        (80000, None, [0, 15360, 30720, 46080, 61440, 64400]),
+        (32000, 0.5, [0, 8000, 16000]),
+        (20000, 5.0, [0, 4400]),
+    ],
+)
+def test_pooled_covers_the_clip_with_windows(
+    samples: int, hop: float | None, starts: list[int], frontend: LogMel, encoder: ResNet18
+) -> None:
+    waveform = noise(1, samples)
+    windows = [encoder(frontend(waveform[:, start : start + 15600])) for start in starts]
+    torch.testing.assert_close(
+        Pooled(hop=hop)(frontend, encoder, waveform), sum(windows) / len(starts), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_pooled_needs_a_training_length(encoder: ResNet18) -> None:
+    with pytest.raises(SoundalikeError, match="frames"):
+        Pooled()(LogMel(frames=None), encoder, noise(1, 16000))
+
+
+def slow_stages(frontend: LogMel, encoder: ResNet18, waveform: Tensor, bands: list[int]) -> Tensor:
+    parts = []
+    for output, count in zip(encoder.stages(frontend.whole(waveform)), bands, strict=True):
+        height = output.shape[3] // count
+        groups = [output[..., k * height : (k + 1) * height].mean(3) for k in range(count)]
+        banded = torch.stack(groups, dim=3)  # (n, channels, T, bands)
+        mean = banded.sum(2) / banded.shape[2]
+        spread = ((banded - mean[:, :, None]).square().sum(2) / banded.shape[2]).sqrt()
+        parts += [mean.flatten(1), spread.flatten(1)]
+    return torch.cat(parts, dim=1)
+
+
+@pytest.mark.parametrize(("bands", "kept"), [(4, [4, 4, 4, 2, 2]), (2, [2] * 5), (1, [1] * 5), (8, [8, 8, 4, 2, 2])])
+@pytest.mark.parametrize("samples", [16000, 51234])
+def test_stages_are_mean_and_deviation_of_every_stage(
+    bands: int, kept: list[int], samples: int, frontend: LogMel, encoder: ResNet18
+) -> None:
+    waveform = noise(2, samples)
+    torch.testing.assert_close(
+        Stages(bands=bands)(frontend, encoder, waveform),
+        slow_stages(frontend, encoder, waveform, kept),
+        rtol=1e-4,
+        atol=2e-5,
+    )
+
+
+@pytest.mark.parametrize("chunk", [0.01, 0.5, 1.7, 4.0])
+@pytest.mark.parametrize("samples", [16000, 65000, 97531])
+def test_chunks_of_a_long_clip_change_nothing(chunk: float, samples: int, frontend: LogMel, encoder: ResNet18) -> None:
+    waveform = noise(2, samples)
+    whole = Stages(chunk=1000.0)(frontend, encoder, waveform)
+    torch.testing.assert_close(Stages(chunk=chunk)(frontend, encoder, waveform), whole, rtol=1e-4, atol=2e-5)
+
+
+def test_chunks_reach_the_encoder_and_not_the_whole_clip(
+    frontend: LogMel, encoder: ResNet18, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+
+    def stages(x: Tensor) -> list[Tensor]:
+        lengths.append(x.shape[2])
+        return ResNet18.stages(encoder, x)
+
+    monkeypatch.setattr(encoder, "stages", stages)
+    Stages(chunk=2.0)(frontend, encoder, noise(1, 16000 * 20))
+    assert len(lengths) == 9  # of 1998 frames, 224 at a time
+    assert max(lengths) == 224 * 3
+
+
+def test_stages_in_one_dimension_and_in_chunks() -> None:
+    frontend = Raw(frames=2000)
+    encoder = ResNet18(width=2, size=4, dimensions=1)
+    encoder(frontend(noise(4, 2000)))
+    encoder.eval()
+    waveform = noise(2, 9000)
+    whole, chunked = (Stages(chunk=chunk)(frontend, encoder, waveform) for chunk in (1.0, 0.05))
+    assert whole.shape == (2, Stages().size(frontend, encoder)) == (2, 2 * (2 + 2 + 4 + 8 + 16))
+    torch.testing.assert_close(chunked, whole, rtol=1e-4, atol=1e-5)
+    pooled = Pooled()(frontend, encoder, waveform)
+    parts = [waveform[:, s : s + 2000] for s in (0, 2000, 4000, 6000, 7000)]
+    torch.testing.assert_close(pooled, sum(encoder(frontend(part)) for part in parts) / 5)
+
+
+def test_sizes_of_the_published_widths(frontend: LogMel) -> None:
+    assert Stages().size(frontend, ResNet18(width=64)) == 5120
+    assert Stages().size(frontend, ResNet18(width=32)) == 2560
+    assert Pooled().size(frontend, ResNet18(width=32)) == 512
+
+
+@pytest.mark.parametrize("mel_bands", [1, 5, 40, 65])
+def test_size_holds_for_odd_numbers_of_bands(mel_bands: int, encoder: ResNet18) -> None:
+    frontend = LogMel(bands=mel_bands)
+    result = Stages()(frontend, encoder, noise(1, 16000))
+    assert result.shape[1] == Stages().size(frontend, encoder)
+
+
+def test_a_stage_that_never_changes_has_no_deviation(frontend: LogMel) -> None:
+    encoder = ResNet18(width=2, size=2).eval()
+    for parameter in encoder.parameters():
+        torch.nn.init.zeros_(parameter)
+    assert Stages()(frontend, encoder, noise(1, 40000)).abs().max() <= 1e-6
+
+
+def test_under_autocast_statistics_are_float32(frontend: LogMel, encoder: ResNet18) -> None:
+    waveform = noise(1, 33000)
+    for readout in (Pooled(), Stages()):
+        expected = readout(frontend, encoder, waveform)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half = readout(frontend, encoder, waveform)
+        assert half.dtype == torch.float32
+        assert F.cosine_similarity(half, expected).item() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "word"),
+    [
+        ("pooled", {"hop": 0.0}, "hop"),
+        ("pooled", {"hop": -1.0}, "hop"),
+        ("stages", {"bands": 0}, "bands"),
+        ("stages", {"chunk": 0.0}, "chunk"),
+    ],
+)
+def test_bad_arguments_are_named(name: str, arguments: dict[str, float], word: str) -> None:
+    with pytest.raises(SoundalikeError, match=f"{name}: {word}"):
+        READOUTS[name](**arguments)  # type: ignore[arg-type]
