@@ -17,6 +17,7 @@ from soundalike.errors import SoundalikeError
 from soundalike.probe import evaluate, print_table
 from soundalike.probe.floor import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
 from soundalike.probe.projection import project
+from soundalike.probe.report import summary
 
 RATE = 16_000
 
@@ -88,7 +89,7 @@ class Balance(HTMLParser):
 def test_results_and_report(sounds, tmp_path):
     data = read("folder", sounds)
     embedders = representations()
-    recipe = {"recipe": "doppelgangers-cpu", "views": {"delta": 0.25}}
+    recipe = {"recipe": "doppelgangers-cpu", "views": {"delta": 0.25, "voice": "voice"}}
     evaluation = evaluate(embedders, [data], tmp_path / "new" / "out", recipe=recipe, progress=False)
     assert embedders["first model"].heard == 24
 
@@ -104,7 +105,7 @@ def test_results_and_report(sounds, tmp_path):
     assert task["clips"][0] == "<b>tone & co/a<i>.wav"
     assert [path for path, _ in task["failures"]] == [str(sounds / "chirp" / "z<script>.wav")]
     assert task["scores"]["first model"]["probes"]["linear"]["mean"] == 1.0
-    assert task["scores"][UNTRAINED_ENCODER]["probes"]["linear"]["mean"] == pytest.approx(1 / 3)
+    assert task["scores"][UNTRAINED_ENCODER]["probes"]["linear"]["mean"] < 0.5
     assert set(task["seconds"]) == {"embedding", "scoring"}
     assert evaluation.tasks[0].comparison.beats is (task["scores"][LOG_MEL_STATISTICS]["probes"]["linear"]["mean"] < 1)
 
@@ -119,7 +120,17 @@ def test_results_and_report(sounds, tmp_path):
     assert "noise &quot;white&quot;" in page
     assert evaluation.tasks[0].comparison.sentence in page
     assert page.count('<use href="#shape') == 24 + 3  # every clip and every class of the legend
-    assert "views.delta" in page
+    assert "<dt>views</dt><dd>delta: 0.25, voice: voice</dd>" in page
+
+
+def test_recipe_summary():
+    recipe = {"name": "x", "views": {"delta": {"pitch": 0.1, "phase": 0.5}, "noise": None}, "training": {"steps": 3}}
+    assert summary(recipe) == [
+        ("name", "x"),
+        ("views.delta", "pitch: 0.1, phase: 0.5"),
+        ("views.noise", "None"),
+        ("training", "steps: 3"),
+    ]
 
 
 def test_same_scores_give_the_same_report(sounds, tmp_path):

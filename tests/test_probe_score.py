@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from soundalike.datasets.table import Dataset, build
 from soundalike.errors import SoundalikeError
 from soundalike.probe import linear
-from soundalike.probe.compare import compare_to_floors
+from soundalike.probe.compare import compare_to_floors, mcnemar
 from soundalike.probe.floor import LogMelStatistics
 from soundalike.probe.linear import inner_splits
-from soundalike.probe.score import score
+from soundalike.probe.score import Predictions, ProbeScore, score
 
 
 def dataset(labels, groups=None, folds=None, splits=None) -> Dataset:
@@ -163,6 +166,7 @@ def test_comparison_beats():
     results = scores(0.5, 2, 4)
     comparison = compare_to_floors(results)
     assert comparison.beats is True
+    assert comparison.clear is True
     assert comparison.sentence.startswith("Beats both floors: ")
     for margin in comparison.margins:
         points = 100 * (results["mine"].probes["linear"].mean - results[margin.floor].probes["linear"].mean)
@@ -180,6 +184,35 @@ def test_comparison_does_not_beat_when_one_floor_is_higher_or_level():
     level = compare_to_floors(scores(2, 2))
     assert level.beats is False
     assert level.sentence.startswith("Does not beat the floor: level with log-mel statistics")
+
+
+def test_a_small_lead_is_said_to_be_unclear():
+    results = {"mine": score(*toy(spread=2, seed=3)), "log-mel statistics": score(*toy(spread=2, seed=4))}
+    comparison = compare_to_floors(results)
+    if comparison.margins[0].points < 0:
+        results = dict(zip(results, reversed(results.values()), strict=True))
+        comparison = compare_to_floors(results)
+    assert comparison.margins[0].p > 0.05
+    assert comparison.beats
+    assert not comparison.clear
+    assert comparison.sentence.startswith("Beats the floor, but not clearly: ")
+    assert comparison.sentence.endswith("; could be chance).")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60))
+def test_mcnemar_is_a_binomial_test_of_the_clips_that_differ(answers):
+    label = [0] * len(answers)
+    one, other = (
+        ProbeScore(0, 0, [], [], Predictions(label, label, [int(not answer[which]) for answer in answers]))
+        for which in (0, 1)
+    )
+    wins = sum(a and not b for a, b in answers)
+    differ = sum(a != b for a, b in answers)
+    fewer = min(wins, differ - wins)
+    expected = min(1, 2 * sum(math.comb(differ, count) for count in range(fewer + 1)) / 2**differ)
+    assert mcnemar(one, other) == pytest.approx(expected)
+    assert mcnemar(other, one) == mcnemar(one, other)
 
 
 def test_comparison_without_floors():

@@ -178,7 +178,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     home = Path(options.model) if Path(options.model).is_dir() else Path(options.model).parent
     out = options.out or home / "evaluation"
-    summary = {"recipe": model.recipe.to_dict(), "training": model.training}
+    summary = {"recipe": model.recipe.name, **model.recipe.sections, "trained": model.training}
     evaluation = evaluate(
         with_floors(model, seed=options.seed), found, out, recipe=summary, seed=options.seed, overwrite=True
     )

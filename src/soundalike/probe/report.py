@@ -9,6 +9,7 @@ from typing import Any
 
 from soundalike.probe.evaluate import Evaluation, TaskResult
 from soundalike.probe.figures import confused_pairs, confusion_table, embedding_map, map_rules, symbols
+from soundalike.probe.knn import NEIGHBOURS
 from soundalike.probe.score import ProbeScore
 from soundalike.probe.table import PROBE_TITLES, best
 
@@ -16,7 +17,7 @@ _SHORT = {"linear": "linear", "knn": "kNN"}
 _PROBES = {
     "linear": "<b>Linear probe</b>: logistic regression on the frozen embeddings, standardised on the training clips; "
     "its L2 strength is chosen inside the training clips (or on the validation clips, where the data set has some).",
-    "knn": "<b>kNN</b>: the 5 nearest training clips vote, by cosine of the standardised embeddings.",
+    "knn": f"<b>kNN</b>: the {NEIGHBOURS} nearest training clips vote, by cosine of the standardised embeddings.",
 }
 _FLOORS = {
     "log-mel statistics": "mean and deviation of each mel band over time: no learning at all",
@@ -68,7 +69,9 @@ def report_html(evaluation: Evaluation) -> str:
 def _verdicts(evaluation: Evaluation) -> str:
     items = []
     for task in evaluation.tasks:
-        kind, mark = {True: ("yes", "✓"), False: ("no", "✗"), None: ("", "–")}[task.comparison.beats]
+        kind, mark = {True: ("", "≈"), False: ("no", "✗"), None: ("", "–")}[task.comparison.beats]
+        if task.comparison.clear:
+            kind, mark = "yes", "✓"
         items.append(
             f'<li><span class="mark {kind}" aria-hidden="true">{mark}</span>'
             f"<span><b>{escape(task.task)}</b>: {escape(task.comparison.sentence)}</span></li>"
@@ -119,26 +122,28 @@ def _legend(evaluation: Evaluation) -> str:
     floors = f" Floors: {floors}." if floors else ""
     return (
         '<p class="small soft">Accuracy in %, mean ± standard deviation over folds; the best of each column in bold. '
-        f"{probes}{floors}</p>"
+        f"{probes}{floors} <b>Could be chance</b>: McNemar's test on the test clips, p ≥ 0.05.</p>"
     )
 
 
 def _recipe(recipe: Mapping[str, Any]) -> str:
     if not recipe:
         return ""
-    lines = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in flatten(recipe))
+    lines = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in summary(recipe))
     return f"<h3>What was evaluated</h3><dl>{lines}</dl>"
 
 
-def flatten(recipe: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """A nested mapping as (dotted key, text) pairs in its own order."""
-    pairs: list[tuple[str, str]] = []
+def summary(recipe: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """A nested mapping as lines of (dotted name, text), the innermost mappings in one line each."""
+    lines: list[tuple[str, str]] = []
     for key, value in recipe.items():
-        if isinstance(value, Mapping) and value:
-            pairs += flatten(value, f"{prefix}{key}.")
+        if not isinstance(value, Mapping):
+            lines.append((f"{prefix}{key}", str(value)))
+        elif any(isinstance(inner, Mapping) for inner in value.values()):
+            lines += summary(value, f"{prefix}{key}.")
         else:
-            pairs.append((f"{prefix}{key}", str(value)))
-    return pairs
+            lines.append((f"{prefix}{key}", ", ".join(f"{name}: {inner}" for name, inner in value.items())))
+    return lines
 
 
 def _task(evaluation: Evaluation, task: TaskResult) -> str:
@@ -163,7 +168,7 @@ answers.{confused}</figcaption></figure>
 </div>
 {_folds(evaluation, task)}
 {_files("could not be embedded and were left out", task.failures)}
-{_files("are not whole; what could be read of them was used", task.notes)}
+{_files("used as far as it could be read: cut short or damaged", task.notes)}
 </section>
 """
 

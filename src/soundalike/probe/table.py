@@ -68,7 +68,7 @@ def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
         table.add_section()
     console.print(table)
     for task in evaluation.tasks:
-        colour = {True: "green", False: "yellow", None: "dim"}[task.comparison.beats]
+        colour = "green" if task.comparison.clear else "dim" if task.comparison.beats is None else "yellow"
         console.print(f"[{colour}]{escape(task.task)}[/{colour}]: {escape(task.comparison.sentence)}", highlight=False)
         if task.failures:
             count = f"{len(task.failures)} file{'s' if len(task.failures) > 1 else ''}"

@@ -96,19 +96,28 @@ class Envelopes(Bank):
         decay = (held - attack).clamp(min=0.0).minimum(decay)
         attack = attack.minimum(held)
         rise = _power(_ramp(time, 0.0, attack), alpha)
-        fall = _power(1.0 - _ramp(time, attack, decay), alpha) * (1.0 - sustain) + sustain
         # a note that ends within its attack has no decay left: it is released from the peak, not from the sustain
-        fall = torch.where(decay > 0.0, fall, torch.ones_like(fall))
-        return rise * fall * _power(1.0 - _ramp(time, held, release), alpha)
+        fall = _fall(time, attack, decay, alpha) * (1.0 - sustain) + sustain
+        return rise * fall * _fall(time, held, release, alpha)
 
 
 _START = 1e-6
 """Where a ramp starts. SynthAX's ramps do so too, and the smallest powers make it heard: 1e-6 ** 0.1 is 0.25."""
 
+_LEAD = _START / 480.0
+"""Seconds by which every ramp is ahead, as SynthAX's are: a millionth of a control point. A ramp shorter than that
+is over before it begins, so a release at knob position 1e-6, the lowest of a doppelgänger, silences its envelope."""
+
 
 def _ramp(time: Tensor, start: Tensor | float, duration: Tensor) -> Tensor:
     """0 before ``start``, rising in a straight line to 1 within ``duration`` seconds, 1 after."""
-    return ((time - start).clamp(min=0.0) / (duration + 1e-9) + _START).clamp(max=1.0)
+    ahead = (time - start).clamp(min=0.0) + _LEAD
+    return (ahead / duration.clamp(min=1e-12) + _START).clamp(max=1.0)
+
+
+def _fall(time: Tensor, start: Tensor, duration: Tensor, alpha: Tensor) -> Tensor:
+    """The ramp downwards, to a power; one without duration never falls, as in torchsynth and SynthAX."""
+    return torch.where(duration > 0.0, _power(1.0 - _ramp(time, start, duration), alpha), 1.0)
 
 
 def _power(base: Tensor, alpha: Tensor) -> Tensor:
@@ -152,7 +161,7 @@ class LFOs(Bank):
         square = (cosine > 0).to(cosine.dtype)
         # e as the exponent makes a dominant weight more dominant; it is torchsynth's choice
         weight = torch.stack([value**math.e for value in weights], dim=2)  # (n, lfos, 5)
-        weight = weight / weight.sum(2, keepdim=True).clamp(min=1e-9)
+        weight = weight / weight.sum(2, keepdim=True).clamp(min=1e-30)
         shapes = (0.5 + 0.5 * cosine, triangle, saw, 1.0 - saw, square)
         return sum((weight[..., i, None] * shape for i, shape in enumerate(shapes)), torch.zeros_like(saw))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -14,6 +15,10 @@ from soundalike.synth.oscillator import Grid
 from soundalike.synth.parameter import ParameterSpec, ParameterTable
 
 PEAKS = ("own", "first", "none")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 class Synthesizer(nn.Module):
@@ -35,9 +40,9 @@ class Synthesizer(nn.Module):
         super().__init__()
         if not (isinstance(sample_rate, int) and sample_rate >= 1_000):
             raise SoundalikeError(f"sample_rate is {sample_rate!r}: give a whole number of at least 1000 Hz.")
-        if not seconds > 0 or round(seconds * sample_rate) < 1:
+        if not _is_number(seconds) or round(seconds * sample_rate) < 1:
             raise SoundalikeError(f"seconds is {seconds!r}: give a length above 0.")
-        if not 1 <= control_rate <= sample_rate:
+        if not _is_number(control_rate) or not 1 <= control_rate <= sample_rate:
             raise SoundalikeError(
                 f"control_rate is {control_rate!r}: give a rate from 1 Hz to the sample rate, {sample_rate} Hz."
             )
@@ -134,6 +139,8 @@ class Synthesizer(nn.Module):
         Returns:
             Patches (count, size) in [0, 1].
         """
+        if count < 0:
+            raise SoundalikeError(f"count is {count}: give 0 or more.")
         device = self.table.minimum.device
         if generator is None:
             generator = torch.Generator(device)

@@ -1,0 +1,48 @@
+# make quickstart   train for three minutes without a recording, then listen to real ones
+# make test         environment, lint, types, tests
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN := runs/quickstart
+
+.PHONY: help quickstart install test lint types format clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "soundalike needs Python 3.11 or newer; choose one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	touch $@
+
+quickstart: $(RUN)/evaluation/report.html
+	@echo "report: $(abspath $<)"
+
+# A run that was interrupted is resumed; a finished one is left alone.
+$(RUN)/model.safetensors: | $(VENV)/installed
+	$(BIN)/soundalike pretrain --recipe doppelgangers-cpu --minutes 3 --out $(RUN) \
+		$$(test -f $(RUN)/recipe.yaml && echo --resume)
+
+$(RUN)/evaluation/report.html: $(RUN)/model.safetensors
+	$(BIN)/soundalike evaluate $(RUN) --task esc10 --task fsdd --data data
+
+test: lint types
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed
+	$(BIN)/mypy
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) runs/quickstart .mypy_cache .ruff_cache .pytest_cache .hypothesis
