@@ -108,7 +108,9 @@ class Reference:
         numbers = range(1, pairs + 1)
         sources = [self.envelope(f"adsr_{i}") for i in numbers]
         for i in numbers:
-            sources.append(self.lfo(f"lfo_{i}", self.envelope(f"lfo_{i}_rate_adsr")) * self.envelope(f"lfo_{i}_amp_adsr"))
+            sources.append(
+                self.lfo(f"lfo_{i}", self.envelope(f"lfo_{i}_rate_adsr")) * self.envelope(f"lfo_{i}_amp_adsr")
+            )
         weights = [[self.units[f"mod_matrix.mod.{to}.{i}"] for i in range(2 * pairs)] for to in range(destinations)]
         return [
             np.sum([weight * source for weight, source in zip(row, sources, strict=True)], axis=0) for row in weights
@@ -139,7 +141,9 @@ class Reference:
 
     def lfo(self, name: str, modulation: Signal) -> Signal:
         """Five shapes in a weighted mixture, point by point."""
-        frequency, depth, phase = (self.units[f"{name}.{part}"] for part in ("frequency", "mod_depth", "initial_phase"))
+        frequency, depth, phase = (
+            self.units[f"{name}.{part}"] for part in ("frequency", "mod_depth", "initial_phase")
+        )
         weights = [self.units[f"{name}.{shape}"] ** math.e for shape in ("sin", "tri", "saw", "rsaw", "sqr")]
         signal = np.zeros(self.points)
         for point in range(self.points):
@@ -182,7 +186,9 @@ class Reference:
         index, phase = self.units[f"{name}.mod_depth"], self.units[f"{name}.initial_phase"]
         sound = np.zeros(self.samples)
         for i, moved in enumerate(modulator):
-            phase += 2 * math.pi * min(max(carrier + index * carrier * moved, 0.0), self.sample_rate / 2) / self.sample_rate
+            phase += (
+                2 * math.pi * min(max(carrier + index * carrier * moved, 0.0), self.sample_rate / 2) / self.sample_rate
+            )
             sound[i] = math.cos(phase)
         return sound
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from soundalike import __version__
 from soundalike.errors import SoundalikeError
@@ -21,30 +24,110 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 done, 1 done but some files were broken, 2 bad input, 130 interrupted.
     """
-    parser = _parser()
-    options, rest = parser.parse_known_args(arguments)
     try:
-        if rest and options.command is not _pretrain:  # pretrain takes every recipe key as an option
-            raise SoundalikeError(f"unknown argument {rest[0]!r}; see soundalike {options.name} --help.")
-        if options.command is _pretrain:
-            options.settings = rest
-        return int(options.command(options))
+        with _plain_streams():
+            options = _parse(arguments)
+            code = int(options.command(options))
+            sys.stdout.flush()
+            return code
     except SoundalikeError as error:
-        print(f"soundalike: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
+        return _complain(str(error))
+    except BrokenPipeError:  # who read the output has gone; nothing is left to be written at the exit either
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}.")
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _complain("the memory is not enough for this; ask for less at once, such as a smaller --batch-size.")
     except KeyboardInterrupt:
-        print("soundalike: interrupted.", file=sys.stderr)
+        _complain("interrupted.")
         return 130
 
 
+def _complain(sentence: str) -> int:
+    print(f"soundalike: {' '.join(sentence.split())}", file=sys.stderr)
+    return 2
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    said = str(error).lower()
+    signs = ("out of memory", "allocate memory", "not enough memory", "storage size calculation overflowed")
+    return isinstance(error, MemoryError) or any(sign in said for sign in signs)
+
+
+@contextlib.contextmanager
+def _plain_streams() -> Iterator[None]:
+    """File names that are no Unicode can be printed, and the library's warnings are one line each."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    package = str(Path(__file__).parent)
+
+    def show(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
+        if filename.startswith(package):  # what other libraries have to say to programmers is no use here
+            print(f"note: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.showwarning = show  # type: ignore[assignment]
+        yield
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if options.name is None:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
+    if options.command is _pretrain:  # it takes every recipe key as an option
+        options.settings = rest
+    elif rest:
+        raise SoundalikeError(f"unknown argument {rest[0]!r}; see soundalike {options.name} --help.")
+    return options
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, as every other error is said."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SoundalikeError(f"{message}; see {self.prog} --help.")
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def _seed(text: str) -> int:
+    number = _whole(text)
+    if not 0 <= number < 1 << 32:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {(1 << 32) - 1}")
+    return number
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="soundalike", description="Learns to hear from sounds nobody recorded.", allow_abbrev=False
-    )
+    parser = _Parser(prog="soundalike", description="Learns to hear from sounds nobody recorded.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"soundalike {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="name")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="name")
 
     def command(name: str, run: Any, help: str, **more: Any) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=help, description=help, allow_abbrev=False, **more)
@@ -60,20 +143,22 @@ def _parser() -> argparse.ArgumentParser:
         "--seed 0, --checkpoint-every 200, --encoder.width 32. --print-recipe shows them all.",
     )
     c.add_argument("--recipe", help="name of a recipe that ships, or a .yaml file (default: doppelgangers-cpu)")
-    c.add_argument("--out", type=Path, help="folder for the run")
+    c.add_argument("--out", type=_path, help="folder for the run")
     c.add_argument("--resume", action="store_true", help="go on with the run in --out")
     c.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     c.add_argument("--print-recipe", action="store_true", help="show the recipe that would run, and stop")
     c.add_argument("--quiet", action="store_true", help="no progress display")
 
     c = command("embed", _embed, "turn audio files into embeddings")
-    c.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER", help="audio files, or folders searched for them")
-    c.add_argument("--model", required=True, help="model file, or the folder of its run")
-    c.add_argument("--out", type=Path, required=True, help="file to write: .npz or .parquet")
+    c.add_argument(
+        "files", nargs="+", type=_path, metavar="FILE_OR_FOLDER", help="audio files, or folders searched for them"
+    )
+    c.add_argument("--model", required=True, type=_path, help="model file, or the folder of its run")
+    c.add_argument("--out", type=_path, required=True, help="file to write: .npz or .parquet")
     c.add_argument("--device", default="cpu", help="default: cpu")
 
     c = command("evaluate", _evaluate, "score a model on labelled recordings, beside two floors")
-    c.add_argument("model", metavar="MODEL", help="model file, or the folder of its run")
+    c.add_argument("model", metavar="MODEL", type=_path, help="model file, or the folder of its run")
     c.add_argument(
         "--task",
         action="append",
@@ -84,21 +169,21 @@ def _parser() -> argparse.ArgumentParser:
         "--data",
         action="append",
         required=True,
-        type=Path,
+        type=_path,
         help="folder of the task's recordings: one for each --task in order, or one for all",
     )
-    c.add_argument("--out", type=Path, help="folder for results.json and report.html (default: beside the model)")
-    c.add_argument("--seed", type=int, default=0, help="weights of the untrained encoder (default: 0)")
+    c.add_argument("--out", type=_path, help="folder for results.json and report.html (default: beside the model)")
+    c.add_argument("--seed", type=_seed, default=0, help="weights of the untrained encoder (default: 0)")
     c.add_argument("--device", default="cpu", help="default: cpu")
 
     c = command("render", _render, "write patches and their doppelgängers as wav files, knobs and a picture")
-    c.add_argument("--out", type=Path, required=True, help="folder for the files")
+    c.add_argument("--out", type=_path, required=True, help="folder for the files")
     c.add_argument("--voice", default="voice", help="voice, voice-fm or parametric (default: voice)")
-    c.add_argument("--count", type=int, default=4, help="how many patches (default: 4)")
-    c.add_argument("--delta", type=float, nargs="+", default=[0.05, 0.1, 0.25, 0.5], help="sizes of the nudges")
-    c.add_argument("--seed", type=int, default=0, help="which patches (default: 0)")
-    c.add_argument("--sample-rate", type=int, default=16_000, help="in Hz (default: 16000)")
-    c.add_argument("--seconds", type=float, default=1.0, help="length of every sound (default: 1)")
+    c.add_argument("--count", type=_whole, default=4, help="how many patches (default: 4)")
+    c.add_argument("--delta", type=_number, nargs="+", default=[0.05, 0.1, 0.25, 0.5], help="sizes of the nudges")
+    c.add_argument("--seed", type=_seed, default=0, help="which patches (default: 0)")
+    c.add_argument("--sample-rate", type=_whole, default=16_000, help="in Hz (default: 16000)")
+    c.add_argument("--seconds", type=_number, default=1.0, help="length of every sound (default: 1)")
     c.add_argument("--uniform-in", default="units", help="units or knobs: how patches are drawn (default: units)")
     return parser
 
@@ -106,14 +191,14 @@ def _parser() -> argparse.ArgumentParser:
 def _pretrain(options: argparse.Namespace) -> int:
     settings = _settings(options.settings)
     if options.out is None and not options.print_recipe:
-        raise SoundalikeError("pretrain needs --out: a folder for the run.")
+        raise SoundalikeError("pretrain needs a folder for the run; give --out FOLDER.")
     from soundalike.recipe import Recipe
 
     recorded = options.out / "recipe.yaml" if options.resume and options.out is not None else None
     if options.recipe is None and recorded is not None and recorded.is_file():
         recipe = Recipe.load(recorded)
     else:
-        recipe = Recipe.load(options.recipe or "doppelgangers-cpu")
+        recipe = Recipe.load("doppelgangers-cpu" if options.recipe is None else options.recipe)
     recipe = recipe.override(settings)
     if options.print_recipe:
         recipe.build()  # so that what is printed would also run
@@ -129,6 +214,8 @@ def _pretrain(options: argparse.Namespace) -> int:
 def _settings(rest: Sequence[str]) -> dict[str, Any]:
     """Recipe keys out of options such as ``--delta 0.1`` and ``--delta=0.1``."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     settings: dict[str, Any] = {}
     remaining = list(rest)
@@ -139,11 +226,14 @@ def _settings(rest: Sequence[str]) -> dict[str, Any]:
         key, equals, value = option[2:].partition("=")
         if not equals:
             if not remaining or remaining[0].startswith("--"):
-                raise SoundalikeError(f"--{key} needs a value.")
+                raise SoundalikeError(f"{option} needs a value, or is no option; see soundalike pretrain --help.")
             value = remaining.pop(0)
         # numbers, lists and null as YAML reads them; what is none of these is a name
-        parsed = OmegaConf.from_dotlist([f"value={value}"])
-        settings[key] = OmegaConf.to_container(parsed)["value"]  # type: ignore[index, call-overload]
+        try:
+            parsed = OmegaConf.from_dotlist([f"value={value}"])
+            settings[key] = OmegaConf.to_container(parsed)["value"]  # type: ignore[index, call-overload]
+        except (YAMLError, OmegaConfBaseException):
+            settings[key] = value
     return settings
 
 
@@ -155,8 +245,7 @@ def _embed(options: argparse.Namespace) -> int:
     model = load(options.model, options.device)
     embedded = embedding.embed_files(files, {"model": model}, progress=True)
     embedding.save(embedded, options.out, "model")
-    size = embedded.vectors["model"].shape[1]
-    print(f"{options.out}: {len(embedded.paths)} embeddings of {size} numbers")
+    print(f"{options.out}: {len(embedded.paths)} embeddings of {model.size} numbers")
     for note in embedded.notes:
         print(f"note: {note.path}: {note.reason}", file=sys.stderr)
     for failure in embedded.failures:
@@ -176,7 +265,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     model = load(options.model, options.device)
     from soundalike.probe import evaluate, print_table, with_floors
 
-    home = Path(options.model) if Path(options.model).is_dir() else Path(options.model).parent
+    home = options.model if options.model.is_dir() else options.model.parent
     out = options.out or home / "evaluation"
     summary = {"recipe": model.recipe.name, **model.recipe.sections, "trained": model.training}
     evaluation = evaluate(

@@ -18,6 +18,7 @@ import numpy as np
 
 from soundalike.audio import Decoded, check_rate, decode
 from soundalike.errors import AudioError, SoundalikeError
+from soundalike.output import check_writable
 
 # Decoded sound that may wait for the embedders, and that one batch may hold: 10 minutes at 16 kHz, 40 MB.
 _MOST_WAITING = _MOST_IN_BATCH = 10 * 60 * 16000
@@ -154,9 +155,7 @@ def check_out(out: str | Path) -> Path:
         raise SoundalikeError(f"{out}: writing parquet needs pyarrow: pip install 'soundalike[parquet]'.")
     if out.is_dir():
         raise SoundalikeError(f"{out}: is a folder; give the name of a file.")
-    parent = next(folder for folder in out.absolute().parents if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise SoundalikeError(f"{out}: cannot be written, because {parent} is not a folder that can be written to.")
+    check_writable(next(folder for folder in out.absolute().parents if folder.exists()))
     return out
 
 
@@ -339,8 +338,7 @@ def _progress(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:.1f} files/s" if speed else "– files/s")
+            return Text(f"{task.completed / task.elapsed:.1f} files/s" if task.completed and task.elapsed else "")
 
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as display:

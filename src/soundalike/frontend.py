@@ -71,8 +71,12 @@ class FrontEnd(nn.Module):
         """
         return self.features(self.padded(waveform))
 
-    def padded(self, waveform: Tensor) -> Tensor:
-        """Waveforms ``(n, samples)``, zero-padded on the right where they are shorter than a training clip.
+    def padded(self, waveform: Tensor, least: int | None = None) -> Tensor:
+        """Waveforms ``(n, samples)``, zero-padded on the right where they are shorter than ``least`` samples.
+
+        Args:
+            waveform: ``(n, samples)``.
+            least: in samples; that of a training clip where not given.
 
         Raises:
             SoundalikeError: the input is not a batch of waveforms.
@@ -82,7 +86,7 @@ class FrontEnd(nn.Module):
                 f"a front end takes floating-point waveforms of shape (n, samples), not {waveform.dtype} of "
                 f"shape {tuple(waveform.shape)}: mix channels down and scale integers to [-1, 1] first"
             )
-        missing = self.clip_samples - waveform.shape[1]
+        missing = (self.clip_samples if least is None else least) - waveform.shape[1]
         return functional.pad(waveform, (0, missing)) if missing > 0 else waveform
 
     def features(self, waveform: Tensor) -> Tensor:
@@ -114,6 +118,7 @@ class LogMel(FrontEnd):
         maximum_hz: float = 7500.0,
         offset: float = 0.01,
         frames: int | None = 96,
+        silence_is_zero: bool = False,
     ) -> None:
         """Build the window and the filter bank.
 
@@ -127,6 +132,8 @@ class LogMel(FrontEnd):
             maximum_hz: upper edge of the highest band, at most half the sample rate.
             offset: added before the logarithm; silence is log(offset).
             frames: length of a training clip; None for clips of any length.
+            silence_is_zero: subtract log(offset), so that silence is 0, which is what convolutions pad with. VGGish
+                does not: there, the edge of a clip looks like a loud sound.
 
         Raises:
             SoundalikeError: a value outside its range.
@@ -140,6 +147,7 @@ class LogMel(FrontEnd):
         self.frames = frames
         self.fft = fft
         self.offset = offset
+        self.silence = math.log(offset) if silence_is_zero and offset > 0 else 0.0
         for name, value, least in (
             ("sample_rate", sample_rate, "1 Hz"),
             ("window", self.window_samples, "one sample"),
@@ -190,7 +198,7 @@ class LogMel(FrontEnd):
                 return_complex=True,
             )  # (n, fft // 2 + 1, T)
             mel = spectrum.abs().transpose(1, 2) @ self.filters.to(precision)  # (n, T, bands)
-            return torch.log(mel + self.offset).unsqueeze(1)  # (n, 1, T, bands)
+            return (torch.log(mel + self.offset) - self.silence).unsqueeze(1)  # (n, 1, T, bands)
 
 
 def mel_filters(sample_rate: int, fft: int, bands: int, minimum_hz: float, maximum_hz: float) -> Tensor:

@@ -34,6 +34,7 @@ class Learner(LightningModule):
         self.encoder: torch.nn.Module = parts.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parts = parts
         self.clock = Clock()
+        self._metrics: dict[str, float] = {}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser of the recipe."""
@@ -83,12 +84,21 @@ class Learner(LightningModule):
         return float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the recipe and the time spent beside the weights."""
-        checkpoint["soundalike"] = {"recipe": self.recipe.to_dict(), "seconds": self.clock.seconds()}
+        """Keeps the recipe, the time spent and the last measurements beside the weights."""
+        checkpoint["soundalike"] = {
+            "recipe": self.recipe.to_dict(),
+            "seconds": self.clock.seconds(),
+            "metrics": self.metrics(),
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes up the clock where the checkpoint left it."""
+        """Takes up the clock and the measurements where the checkpoint left them."""
         self.clock = Clock(float(checkpoint["soundalike"]["seconds"]))
+        self._metrics = dict(checkpoint["soundalike"]["metrics"])
+
+    def metrics(self) -> dict[str, float]:
+        """The last value of everything that was measured, in this sitting of the run or an earlier one."""
+        return self._metrics | {name: float(value) for name, value in self.trainer.callback_metrics.items()}
 
 
 class Clock:

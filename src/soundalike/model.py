@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import numbers
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,11 @@ import torch
 from torch import Tensor
 
 from soundalike import audio
-from soundalike.errors import SoundalikeError
+from soundalike.errors import AudioError, SoundalikeError
 from soundalike.recipe import Parts, Recipe
 
 FORMAT = "soundalike-1"
+_AT_ONCE = 64  # sounds of a list that are decoded before they are embedded
 
 
 class SoundModel:
@@ -49,7 +51,17 @@ class SoundModel:
         return next(self.encoder.parameters()).device
 
     def to(self, device: torch.device | str) -> SoundModel:
-        """Moves the model to a device, in place."""
+        """Moves the model to a device, in place.
+
+        Raises:
+            SoundalikeError: there is no such device here.
+        """
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError):  # the latter where PyTorch was built without it
+            raise SoundalikeError(
+                f"device {str(device)!r}: PyTorch cannot use it here; give 'cpu', or 'cuda' where there is a GPU."
+            ) from None
         self.frontend.to(device)
         self.encoder.to(device)
         return self
@@ -64,8 +76,9 @@ class SoundModel:
         """Embeddings of one sound or several.
 
         Args:
-            sound: path of an audio file; a waveform (samples,); a batch of waveforms (n, samples), numbers in
-                [-1, 1]; or a list of any of these, of any lengths.
+            sound: path of an audio file; a waveform (samples,), as array, tensor or list of numbers; a batch of
+                waveforms (n, samples); or a list of paths and waveforms, of any lengths. Floats lie in [-1, 1];
+                integers are scaled by their full range.
             sample_rate: of the waveforms, in Hz; the model's own where not given. Files bring their own.
 
         Returns:
@@ -79,13 +92,31 @@ class SoundModel:
         rate = self.sample_rate if sample_rate is None else sample_rate
         if isinstance(sound, np.ndarray | Tensor):
             if sound.ndim == 2:
-                return self([audio.prepare(row, rate, self.sample_rate) for row in sound])
+                return self._several(sound, rate)
             return self([audio.prepare(sound, rate, self.sample_rate)])[0]
-        if not sound:
-            return np.zeros((0, self.size), np.float32)
-        if all(isinstance(item, int | float) for item in sound):
+        if not isinstance(sound, list | tuple):
+            raise AudioError(f"{type(sound).__name__} is not a sound; give a path, an array, a tensor or a list.")
+        if sound and all(isinstance(item, numbers.Real) for item in sound):
             return self([audio.prepare(np.asarray(sound, np.float32), rate, self.sample_rate)])[0]
-        return np.stack([self.embed(item, rate) for item in sound])
+        return self._several(sound, rate)
+
+    def _several(self, sounds: Any, sample_rate: float) -> np.ndarray:
+        parts = [np.zeros((0, self.size), np.float32)]
+        for start in range(0, len(sounds), _AT_ONCE):
+            some = sounds[start : start + _AT_ONCE]
+            parts.append(self([self._prepared(sound, sample_rate, start + i) for i, sound in enumerate(some)]))
+        return np.concatenate(parts)
+
+    def _prepared(self, sound: Any, sample_rate: float, row: int) -> np.ndarray:
+        """One sound of several as a waveform at the model's rate."""
+        if isinstance(sound, str | Path):
+            return audio.load(sound, self.sample_rate)
+        try:
+            if np.ndim(sound) > 1:  # channels and batch would look alike
+                raise AudioError(f"the waveform has shape {tuple(np.shape(sound))}; give (samples,).")
+            return audio.prepare(sound, sample_rate, self.sample_rate)
+        except AudioError as error:
+            raise AudioError(f"sound {row}: {error}") from None
 
     def __call__(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
         """Embeddings of waveforms at the model's sample rate.
@@ -97,8 +128,8 @@ class SoundModel:
             (n, size), float32.
         """
         result = np.zeros((len(waveforms), self.size), np.float32)
-        # Short clips are padded to a training clip, so most of a folder of short sounds is of one length.
-        lengths = [max(len(waveform), self.frontend.clip_samples) for waveform in waveforms]
+        least = self.readout.least_samples(self.frontend)
+        lengths = [max(len(waveform), least) for waveform in waveforms]
         for length in sorted(set(lengths)):
             rows = [row for row, own in enumerate(lengths) if own == length]
             batch = np.zeros((len(rows), length), np.float32)
@@ -115,7 +146,7 @@ class SoundModel:
         Raises:
             SoundalikeError: the file cannot be written.
         """
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         import soundalike
 
@@ -130,10 +161,12 @@ class SoundModel:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(path.name + ".part")
-            save_file(tensors, partial, header)
+            partial.write_bytes(save(tensors, header))
             os.replace(partial, path)  # a model is there whole or not at all
         except OSError as error:
-            raise SoundalikeError(f"{path}: the model cannot be written there ({error.strerror}).") from None
+            raise SoundalikeError(
+                f"{path}: the model cannot be written there ({error.strerror}); give another place."
+            ) from None
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> SoundModel:
@@ -151,26 +184,36 @@ class SoundModel:
         path = Path(path)
         if path.is_dir():
             if not (path / "model.safetensors").is_file():
-                raise SoundalikeError(f"{path}: a folder without model.safetensors; give a model file.")
+                raise SoundalikeError(
+                    f"{path}: a folder without model.safetensors; give a model file, or the folder of a run."
+                )
             path = path / "model.safetensors"
         if not path.is_file():
-            raise SoundalikeError(f"{path}: no such model file.")
+            raise SoundalikeError(
+                f"{path}: no such model file; give one that soundalike pretrain wrote, or the folder of its run."
+            )
         try:
             with safe_open(path, "pt") as file:
                 header = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError) as error:
+        except (SafetensorError, OSError, ValueError):
             raise SoundalikeError(
-                f"{path}: not a model, or cut short ({error}); give a .safetensors file that soundalike wrote."
+                f"{path}: not a model, or cut short; give a .safetensors file that soundalike wrote."
             ) from None
         if not header.get("format", "").startswith("soundalike-"):
-            raise SoundalikeError(f"{path}: a .safetensors file, but not one that soundalike wrote.")
+            raise SoundalikeError(
+                f"{path}: a .safetensors file, but not one that soundalike wrote; give another file."
+            )
         if header["format"] != FORMAT:
-            raise SoundalikeError(f"{path}: of format {header['format']}, newer than {FORMAT}: update soundalike.")
+            raise SoundalikeError(
+                f"{path}: of format {header['format']}, which this version does not know; update soundalike."
+            )
         try:
             model = cls(Recipe.from_dict(json.loads(header["recipe"])), training=json.loads(header["training"]))
             model.encoder.load_state_dict(tensors)
-        except (KeyError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise SoundalikeError(f"{path}: header and weights do not fit each other ({reason}).") from None
+        except (SoundalikeError, LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[-1].strip().rstrip(".")
+            raise SoundalikeError(
+                f"{path}: not a model that this version can load ({reason}); give another."
+            ) from None
         return model.to(device)

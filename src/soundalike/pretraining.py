@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import platform
+import shutil
 import signal
 import threading
 import warnings
@@ -20,9 +21,10 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from soundalike.errors import SoundalikeError
+from soundalike.errors import SoundalikeError, nearest
 from soundalike.learner import Learner
 from soundalike.model import SoundModel
+from soundalike.output import make_folder
 from soundalike.progress import TrainingProgress
 from soundalike.recipe import Recipe
 from soundalike.training import Training
@@ -47,30 +49,42 @@ def pretrain(recipe: Recipe, out: str | Path, resume: bool = False, device: str 
         Path of the model.
 
     Raises:
-        SoundalikeError: the recipe or the folder does not allow it.
+        SoundalikeError: the recipe, the folder or the device does not allow it, or the training diverges.
     """
-    out = Path(out)
-    checkpoint = _check_folder(recipe, out, resume)
+    out, device = Path(out), _device(device)
     learner = Learner(recipe)
-    with _quiet_engine():
-        trainer = _trainer(recipe.training, out, device, quiet)
-        with _stop_on_signal(trainer):
+    checkpoint = _check_folder(recipe, out, resume)
+    if _is_first_process():
+        partial = make_folder(out) / f"{RECIPE}.part"
+        partial.write_text(recipe.to_yaml(), encoding="utf-8")
+        os.replace(partial, out / RECIPE)
+    stop = Stop()
+    callbacks = [Checkpoints(out), stop, PairExamples(), *([] if quiet else [TrainingProgress()])]
+    with _free_on_failure(out), _quiet_engine(), _stop_on_signal(stop):
+        trainer = _trainer(recipe.training, out, device, callbacks)
+        try:
             trainer.fit(learner, Numbers(), Numbers(), ckpt_path=checkpoint, weights_only=True)
+        except SystemExit:  # what the engine makes of a second Ctrl-C
+            raise KeyboardInterrupt from None
+    if trainer.is_global_zero:
+        # after the engine, which does nothing where a run was killed between its last checkpoint and its model
+        SoundModel(recipe, learner.parts, summary(trainer, learner)).save(out / MODEL)
     return out / MODEL
 
 
-def _trainer(settings: Training, out: Path, device: str, quiet: bool) -> Trainer:
+def _trainer(settings: Training, out: Path, device: str, callbacks: list[Callback]) -> Trainer:
+    steps = settings.total_steps(_ranks(device))
     options: dict[str, Any] = {
-        "accelerator": {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[device],
+        "accelerator": {"cpu": "cpu", "cuda": "gpu"}[device],
         "devices": 1 if device == "cpu" else "auto",
         "precision": _precision(settings.precision, device),
-        "max_epochs": 1,  # an epoch of sounds that never repeat has no end
-        "max_steps": settings.total_steps(_ranks(device)) or -1,
+        "max_epochs": -1,  # sounds that never repeat have no epochs; a sitting counts as one
+        "max_steps": steps or -1,
         "logger": [kind(out, "logs", _sitting(out)) for kind in (CSVLogger, TensorBoardLogger)],
-        "log_every_n_steps": 10,
-        "callbacks": [RunFolder(out), StopAtTime(), PairExamples(), *([] if quiet else [TrainingProgress()])],
+        "log_every_n_steps": min(10, max(1, (steps or 100) // 10)),
+        "callbacks": callbacks,
         "plugins": [SafeCheckpoints()],
-        "enable_checkpointing": False,  # RunFolder writes them
+        "enable_checkpointing": False,  # Checkpoints writes them
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "limit_val_batches": 0,
@@ -84,7 +98,7 @@ def _trainer(settings: Training, out: Path, device: str, quiet: bool) -> Trainer
 
 def _check_folder(recipe: Recipe, out: Path, resume: bool) -> Path | None:
     """The checkpoint to go on from, or None for a start from nothing."""
-    if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # rank 0 has checked, and has begun to write
+    if not _is_first_process():  # the first one has checked, and has begun to write
         return out / CHECKPOINT if resume and (out / CHECKPOINT).is_file() else None
     if out.exists() and not out.is_dir():
         raise SoundalikeError(f"{out}: a file; give a folder for the run.")
@@ -105,8 +119,9 @@ def _check_folder(recipe: Recipe, out: Path, resume: bool) -> Path | None:
             now = recipe.sections[section]
             differing = [key for key in {**values, **now} if values.get(key) != now.get(key)]
         if differing:
+            key = sorted(differing)[0]
             raise SoundalikeError(
-                f"{out}: its run has another {section}.{sorted(differing)[0]}; "
+                f"{out}: its run has {section}.{key} {values.get(key)!r}, not {recipe.sections[section].get(key)!r}; "
                 f"a resumed run may change its length only."
             )
     return out / CHECKPOINT if CHECKPOINT in holds else None
@@ -120,8 +135,8 @@ class Numbers:
         return itertools.count()
 
 
-class RunFolder(Callback):
-    """Writes recipe, checkpoints and, at the end, the model.
+class Checkpoints(Callback):
+    """Writes where the run stands, every so many steps and at the end.
 
     Args:
         out: the run's folder.
@@ -129,24 +144,26 @@ class RunFolder(Callback):
 
     def __init__(self, out: Path) -> None:
         self.out = out
+        self._loss = torch.zeros(())
 
-    def on_train_start(self, trainer: Trainer, learner: Learner) -> None:
-        """Writes the recipe as it runs."""
-        if trainer.is_global_zero:
-            self.out.mkdir(parents=True, exist_ok=True)
-            (self.out / RECIPE).write_text(learner.recipe.to_yaml(), encoding="utf-8")
-
-    def on_train_batch_end(self, trainer: Trainer, learner: Learner, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, learner: Learner, outputs: Any, *_: Any) -> None:
         """Writes a checkpoint where one is due."""
+        self._loss = outputs["loss"]
         every = learner.training_settings.checkpoint_every
         if every and trainer.global_step % every == 0:
-            trainer.save_checkpoint(self.out / CHECKPOINT)
+            self._write(trainer)
 
     def on_train_end(self, trainer: Trainer, learner: Learner) -> None:
-        """Writes the last checkpoint and the model."""
+        """Writes the last checkpoint."""
+        self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        if not torch.isfinite(self._loss):  # the checkpoint before is worth more
+            raise SoundalikeError(
+                f"{self.out}: the loss is {float(self._loss)} at step {trainer.global_step}; "
+                f"start again with a lower training.learning_rate."
+            )
         trainer.save_checkpoint(self.out / CHECKPOINT)
-        if trainer.is_global_zero:
-            SoundModel(learner.recipe, learner.parts, summary(trainer, learner)).save(self.out / MODEL)
 
 
 def summary(trainer: Trainer, learner: Learner) -> dict[str, Any]:
@@ -163,20 +180,32 @@ def summary(trainer: Trainer, learner: Learner) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "precision": str(trainer.precision),
         "torch": torch.__version__,
-        **{key: round(float(value), 5) for key, value in trainer.callback_metrics.items()},
+        **{key: round(value, 5) for key, value in learner.metrics().items()},
     }
 
 
-class StopAtTime(Callback):
-    """Ends the run when its minutes are over, those before an interruption counted in."""
+class Stop(Callback):
+    """Ends the run when it is told to, or when its minutes are over, those before an interruption counted in.
+
+    Attributes:
+        told: whether it was told to.
+    """
+
+    told = False
+
+    def on_train_start(self, trainer: Trainer, learner: Learner) -> None:
+        """A run may be over before it goes on."""
+        self._look(trainer, learner)
 
     def on_train_batch_end(self, trainer: Trainer, learner: Learner, *_: Any) -> None:
-        """Looks at the clock; every rank ends if one does."""
+        """Looks at the clock."""
+        self._look(trainer, learner)
+
+    def _look(self, trainer: Trainer, learner: Learner) -> None:
         minutes = learner.training_settings.minutes
-        if minutes is not None:
-            over = learner.clock.seconds() >= 60.0 * minutes
-            if trainer.strategy.reduce_boolean_decision(over, all=False):
-                trainer.should_stop = True
+        over = self.told or (minutes is not None and learner.clock.seconds() >= 60.0 * minutes)
+        if trainer.strategy.reduce_boolean_decision(over, all=False):  # every rank ends if one does
+            trainer.should_stop = True
 
 
 class PairExamples(Callback):
@@ -209,11 +238,37 @@ class PairExamples(Callback):
 class SafeCheckpoints(TorchCheckpointIO):
     """Checkpoints that appear whole or not at all, so that a run killed while writing keeps the one before."""
 
+    def load_checkpoint(self, path: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Reads a checkpoint, or says which file is none."""
+        try:
+            checkpoint: dict[str, Any] = super().load_checkpoint(path, *arguments, **options)
+        except Exception as error:  # a damaged file makes torch raise many things
+            raise SoundalikeError(
+                f"{path}: not a checkpoint, or cut short; delete it to start the run again from the beginning."
+            ) from error
+        return checkpoint
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Writes beside the old checkpoint, then replaces it."""
         partial = Path(f"{path}.part")
         super().save_checkpoint(checkpoint, partial, storage_options)
         os.replace(partial, path)
+
+
+def _is_first_process() -> bool:
+    """Whether this is the process that a person started, and not one that the engine started for another GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0
+
+
+def _device(wanted: str) -> str:
+    """``cpu`` or ``cuda``."""
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise SoundalikeError(f"unknown device {wanted!r}: {nearest(wanted, ('auto', 'cpu', 'cuda'))}")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise SoundalikeError("device 'cuda': PyTorch finds no GPU here; give 'cpu' or 'auto'.")
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return wanted
 
 
 def _ranks(device: str) -> int:
@@ -222,7 +277,7 @@ def _ranks(device: str) -> int:
 
 def _precision(wanted: str, device: str) -> str:
     if wanted == "auto":
-        on_gpu = device != "cpu" and torch.cuda.is_available()
+        on_gpu = device == "cuda"
         has = torch.cuda.is_bf16_supported() if on_gpu else bool(torch.cpu.get_capabilities().get("avx512_bf16"))
         wanted = "bf16" if has else "fp32"
     return {"fp32": "32-true", "bf16": "bf16-mixed"}[wanted]
@@ -234,17 +289,29 @@ def _sitting(out: Path) -> str:
 
 
 @contextmanager
-def _stop_on_signal(trainer: Trainer) -> Iterator[None]:
+def _free_on_failure(out: Path) -> Iterator[None]:
+    """Leaves the folder free for another try where a run fails before its first checkpoint."""
+    try:
+        yield
+    except Exception:
+        if _is_first_process() and not (out / CHECKPOINT).exists():
+            (out / RECIPE).unlink(missing_ok=True)
+            shutil.rmtree(out / "logs", ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _stop_on_signal(stop: Stop) -> Iterator[None]:
     """Ctrl-C or SIGTERM ends the run after its step, with a checkpoint and a model; a second one ends it at once."""
 
-    def stop(number: int, frame: Any) -> None:
-        trainer.should_stop = True
+    def tell(number: int, frame: Any) -> None:
+        stop.told = True
         signal.signal(number, before[signal.Signals(number)])
 
     if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
         yield
         return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -16,6 +16,8 @@ from soundalike.frontend import FrontEnd
 # Sound that goes through the encoder at once, in seconds over all clips: bounds memory, never changes a
 # result.
 _SECONDS_AT_ONCE = 120.0
+# Clips shorter than this give the last stages less than a whole step: they are padded with silence to it.
+_LEAST_FRAMES = 16
 
 
 class ReadOut(Protocol):
@@ -28,6 +30,9 @@ class ReadOut(Protocol):
 
     def size(self, frontend: FrontEnd, encoder: ResNet18) -> int:
         """Length of an embedding."""
+
+    def least_samples(self, frontend: FrontEnd) -> int:
+        """Length to which a shorter clip is zero-padded on the right."""
 
     def __call__(self, frontend: FrontEnd, encoder: ResNet18, waveform: Tensor) -> Tensor:
         """Embeddings ``(n, size)`` of n waveforms of equal length, ``(n, samples)``."""
@@ -60,6 +65,10 @@ class Pooled:
     def size(self, frontend: FrontEnd, encoder: ResNet18) -> int:
         """Length of an embedding: that of the encoder's output."""
         return encoder.size
+
+    def least_samples(self, frontend: FrontEnd) -> int:
+        """Length to which a shorter clip is zero-padded on the right: one window."""
+        return frontend.clip_samples
 
     def __call__(self, frontend: FrontEnd, encoder: ResNet18, waveform: Tensor) -> Tensor:
         """Read the embeddings of clips of equal length.
@@ -101,8 +110,9 @@ class Stages:
     The encoder runs fully convolutionally over the clip. Along the frequency axis each stage keeps a few
     bands, averaged evenly: ``min(bands, max(2, F // 2))`` of its F, so 4, 4, 4, 2, 2 for 64 mel bands and
     the default. The embedding is, stage by stage, all means and then all (population) standard deviations:
-    5120 numbers for a ResNet-18 of width 64, 2560 for one of width 32. A clip shorter than a training clip
-    is zero-padded on the right to one, and its statistics include that silence.
+    5120 numbers for a ResNet-18 of width 64, 2560 for one of width 32. Nothing is
+    padded unless a clip is shorter than 16 frames (0.175 s of the VGGish front end), because statistics would
+    include the silence; so clips of half a second are read as they are.
 
     Long clips are worked off in chunks that overlap by the reach of the encoder, which gives the same
     statistics.
@@ -125,6 +135,10 @@ class Stages:
         self.bands = bands
         self.chunk = chunk
 
+    def least_samples(self, frontend: FrontEnd) -> int:
+        """Length to which a shorter clip is zero-padded on the right: a few frames."""
+        return frontend.window_samples + (_LEAST_FRAMES - 1) * frontend.hop_samples
+
     def size(self, frontend: FrontEnd, encoder: ResNet18) -> int:
         """Length of an embedding: two numbers for each channel and band of each stage."""
         if frontend.bands is None:
@@ -143,13 +157,13 @@ class Stages:
         Returns:
             ``(n, size)``.
         """
-        waveform = frontend.padded(waveform)
+        waveform = frontend.padded(waveform, self.least_samples(frontend))
         seconds = min(waveform.shape[1] / frontend.sample_rate, self.chunk)
         at_once = max(1, int(_SECONDS_AT_ONCE / seconds))
         return torch.cat([self._read(frontend, encoder, clips) for clips in waveform.split(at_once)])
 
     def _read(self, frontend: FrontEnd, encoder: ResNet18, waveform: Tensor) -> Tensor:
-        frames = frontend.frame_count(waveform.shape[1])
+        frames = 1 + (waveform.shape[1] - frontend.window_samples) // frontend.hop_samples
         grid = encoder.strides[-1]  # frames that stand at a multiple of this do so in every stage
         margin = _round_up(encoder.reach, grid)
         step = _round_up(self.chunk * frontend.sample_rate / frontend.hop_samples, grid)

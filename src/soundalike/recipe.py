@@ -70,7 +70,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for section in self.sections:
             if section not in SECTIONS:
-                raise SoundalikeError(f"recipe {self.name}: unknown section {section!r}: {nearest(section, SECTIONS)}")
+                hint = nearest(str(section), SECTIONS)
+                raise SoundalikeError(f"recipe {self.name}: unknown section {section!r}: {hint}")
         complete = {section: self._complete(section, self.sections.get(section) or {}) for section in SECTIONS}
         object.__setattr__(self, "sections", complete)
 
@@ -80,18 +81,19 @@ class Recipe:
         if not isinstance(given, Mapping):
             raise SoundalikeError(f"{where}: {section} is {given!r}: give keys and values below it.")
         name = given.get("name", next(iter(choices)))
-        if name not in choices:
+        if not isinstance(name, str) or name not in choices:
             raise SoundalikeError(f"{where}: unknown {section} {name!r}: {nearest(str(name), choices)}")
         parameters = _parameters(section, name)
         for key, value in given.items():
             if key == "name":
                 continue
             if key not in parameters:
-                raise SoundalikeError(f"{where}: {section} {name!r} has no key {key!r}: {nearest(key, parameters)}")
+                part = section if name == section else f"{section} {name!r}"
+                raise SoundalikeError(f"{where}: {part} has no key {key!r}: {nearest(str(key), parameters)}")
             kind = parameters[key].annotation
             if not _fits(value, kind):
                 raise SoundalikeError(f"{where}: {section}.{key} is {value!r}: give {_kind_in_words(kind)}.")
-        values = {key: given.get(key, parameter.default) for key, parameter in parameters.items()}
+        values = {key: _plain(given.get(key, parameter.default)) for key, parameter in parameters.items()}
         return values if len(choices) == 1 and section == "training" else {"name": name, **values}
 
     @classmethod
@@ -106,7 +108,7 @@ class Recipe:
         """
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
-        from yaml import YAMLError
+        from yaml import MarkedYAMLError, YAMLError
 
         path = Path(name)
         if path.suffix not in (".yaml", ".yml"):
@@ -121,11 +123,14 @@ class Recipe:
         except FileNotFoundError:
             raise SoundalikeError(f"{path}: no such recipe file.") from None
         except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
-            reason = str(error).splitlines()[0]
-            raise SoundalikeError(f"{path}: not a recipe that can be read ({reason}).") from None
+            reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+            if isinstance(error, MarkedYAMLError) and error.problem and error.problem_mark:
+                reason = f"line {error.problem_mark.line + 1}: {error.problem}"
+            raise SoundalikeError(f"{path}: not a recipe that can be read ({reason}); mend its YAML.") from None
         if not isinstance(content, dict):
-            raise SoundalikeError(f"{path}: not a recipe: it should hold sections such as {', '.join(SECTIONS)}.")
-        return cls(path.stem, typing.cast("dict[str, dict[str, Any]]", content))
+            raise SoundalikeError(f"{path}: not a recipe; give it sections such as {', '.join(SECTIONS)}.")
+        called = content.pop("name", path.stem)
+        return cls(str(called), typing.cast("dict[str, dict[str, Any]]", content))
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Recipe:
@@ -140,7 +145,7 @@ class Recipe:
         """The recipe as a file that `load` reads, every key included."""
         from omegaconf import OmegaConf
 
-        return f"# recipe {self.name}\n" + str(OmegaConf.to_yaml(OmegaConf.create(self.sections)))
+        return str(OmegaConf.to_yaml(OmegaConf.create({"name": self.name, **self.sections})))
 
     def override(self, settings: Mapping[str, Any]) -> Recipe:
         """A recipe with other settings.
@@ -153,31 +158,40 @@ class Recipe:
             SoundalikeError: a key is unknown or ambiguous, or a value does not fit.
         """
         sections = {section: dict(values) for section, values in self.sections.items()}
-        # Names first: which other keys exist depends on them.
-        located = sorted(((self._locate(key, sections), value) for key, value in settings.items()), key=_names_first)
+        remaining = dict(settings)
+        for key, name in settings.items():  # names first: which other keys exist depends on them
+            section, *rest = key.split(".")
+            if section in SECTIONS and rest in ([], ["name"]):
+                choice = SECTIONS[section].get(name) if isinstance(name, str) else None
+                kept = _parameters(section, name) if choice else sections[section]
+                shared = {k: v for k, v in sections[section].items() if k in kept}
+                sections[section] = self._complete(section, shared | {"name": name})
+                del remaining[key]
+        located = [(self._locate(key, sections), value) for key, value in remaining.items()]
         given_lengths = {path[1] for path, _ in located if path[0] == "training"} & set(LENGTHS)
         if given_lengths:
             sections["training"].update({key: None for key in LENGTHS if key not in given_lengths})
         for (section, key, *inner), value in located:
             values = sections[section]
-            if key == "name" and value in SECTIONS[section]:
-                kept = _parameters(section, value)
-                values = {k: v for k, v in values.items() if k in kept} | {"name": value}
-            elif inner:
-                before = values[key]
+            if inner:
+                before = values.get(key)
+                if len(inner) > 1 or not _takes_mapping(section, values.get("name", section), key):
+                    *above, last = section, key, *inner
+                    raise SoundalikeError(f"recipe key {'.'.join(above)} holds one value: it has no key {last!r}.")
                 values[key] = {**(before if isinstance(before, Mapping) else {"other": before}), inner[0]: value}
             else:
                 values[key] = value
-            sections[section] = values
         return Recipe(self.name, sections)
 
     def _locate(self, key: str, sections: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         """Section, key and what is inside it, of a key as a person writes it."""
         first, *rest = key.replace("-", "_").split(".")
+        if first == "name":
+            raise SoundalikeError("unknown recipe key 'name': give the section, such as --voice.")
         if first in SECTIONS:
-            return (first, *rest) if rest else (first, "name")
+            return (first, *rest)
         owners = [section for section, values in sections.items() if first in values and first != "name"]
-        if not owners:  # it may belong to a part that another setting is about to choose
+        if not owners:  # it may belong to a part that is not chosen: `Recipe` will say so
             owners = [
                 section
                 for section, choices in SECTIONS.items()
@@ -187,7 +201,7 @@ class Recipe:
             return (owners[0], first, *rest)
         if owners:
             several = " or ".join(f"{owner}.{first}" for owner in owners)
-            raise SoundalikeError(f"recipe key {key!r} is ambiguous: write {several}.")
+            raise SoundalikeError(f"recipe key {key!r} is in several sections: write {several}.")
         known = {k for values in sections.values() for k in values} | set(SECTIONS)
         raise SoundalikeError(f"unknown recipe key {key!r}: {_nearest_few(first, known - {'name'})}")
 
@@ -205,6 +219,12 @@ class Recipe:
         generator = torch.Generator().manual_seed(self.training.seed if seed is None else seed)
         frontend = self._make("frontend")
         encoder = self._make("encoder", channels=frontend.channels, generator=generator)
+        axes = 1 if frontend.bands is None else 2
+        if encoder.dimensions != axes:
+            raise SoundalikeError(
+                f"encoder.dimensions is {encoder.dimensions}: the front end {self.sections['frontend']['name']!r} "
+                f"needs {axes}."
+            )
         voice = self._make("voice", sample_rate=frontend.sample_rate)
         head_arguments = {"size_in": encoder.size, "generator": generator}
         return Parts(
@@ -265,7 +285,7 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, option) for option in typing.get_args(kind))
     if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300  # not infinite
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if origin in (tuple, list):
@@ -274,18 +294,24 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, origin or kind)
 
 
+def _takes_mapping(section: str, name: str, key: str) -> bool:
+    parameter = _parameters(section, name).get(key)
+    return parameter is not None and _fits({}, parameter.annotation)
+
+
+def _plain(value: Any) -> Any:
+    """The value as YAML and JSON hold it, so that a recipe equals the one that is read back."""
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _kind_in_words(kind: Any) -> str:
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a name", type(None): "null"}
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_kind_in_words(option) for option in typing.get_args(kind))
     if origin in (tuple, list):
-        return "a list"
+        return "a list such as [0.5, 0.75]"
     return words.get(kind, "keys and values")
-
-
-def _names_first(item: tuple[tuple[str, ...], Any]) -> bool:
-    return item[0][1] != "name"
 
 
 def _nearest_few(word: str, known: set[str]) -> str:

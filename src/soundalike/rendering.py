@@ -14,7 +14,8 @@ from torch import Tensor
 
 from soundalike.errors import SoundalikeError
 from soundalike.frontend import LogMel
-from soundalike.synth import Synthesizer
+from soundalike.output import make_folder
+from soundalike.synth import VOICES, Synthesizer
 from soundalike.views import Doppelgangers
 
 
@@ -28,15 +29,16 @@ def render(
 ) -> list[Path]:
     """Writes random patches and both of their doppelgängers at each δ.
 
-    The folder gets a wav file for every sound, ``patches.json`` with every knob, and ``spectrograms.png``.
-    One patch keeps its noise and the directions of its nudges through all δ, so that what changes is δ alone.
+    The folder gets a wav file for every sound, ``patches.json`` with all that it takes to render them again, and
+    ``spectrograms.png``. One patch keeps its noise and the directions of its nudges through all δ, so that what
+    changes is δ alone.
 
     Args:
         voice: what renders.
         out: folder for the files; made where it is missing.
         count: how many patches, at least 1.
         deltas: sizes of the nudges, each in (0, 1].
-        seed: which patches.
+        seed: which patches, from 0 to 2**32 - 1.
         uniform_in: ``units`` or ``knobs``, as in `Synthesizer.spread`.
 
     Returns:
@@ -49,27 +51,34 @@ def render(
         raise SoundalikeError(f"count is {count}: give at least 1.")
     if not deltas:
         raise SoundalikeError("no delta is given: give at least one number above 0 and at most 1.")
+    if not 0 <= seed < 1 << 32:
+        raise SoundalikeError(f"seed is {seed}: give a whole number from 0 to {(1 << 32) - 1}.")
     pairs = {delta: Doppelgangers(voice, delta, uniform_in, noise="pair") for delta in deltas}  # checks each δ
-    out, number = Path(out), torch.arange(count)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SoundalikeError(f"{out}: cannot be made a folder ({error.strerror}).") from None
+    out, number = make_folder(Path(out)), torch.arange(count)
     with torch.no_grad():
         theta = next(iter(pairs.values())).theta(seed, number)
         patches = {"theta": theta}
         for delta, views in pairs.items():
             first, second = views.patches(seed, number)
             patches |= {f"delta-{delta:g}-first": first, f"delta-{delta:g}-second": second}
-        sounds = {name: voice(patch, noise_seed=number + seed) for name, patch in patches.items()}
+        noise_seeds = number + seed
+        sounds = {name: voice(patch, noise_seed=noise_seeds) for name, patch in patches.items()}
     written = []
     for i in range(count):
         for name, sound in sounds.items():
             path = out / f"patch-{i}-{name}.wav"
             soundfile.write(path, sound[i].numpy(), voice.sample_rate, subtype="PCM_16")
             written.append(path)
-    table = [{name: _knobs(voice, patch[i]) for name, patch in patches.items()} for i in range(count)]
-    (out / "patches.json").write_text(json.dumps({"seed": seed, "patches": table}, indent=1), encoding="utf-8")
+    table = {
+        "voice": next((name for name, kind in VOICES.items() if type(voice) is kind), type(voice).__name__),
+        "sample_rate": voice.sample_rate,
+        "seconds": voice.seconds,
+        "seed": seed,
+        "uniform_in": uniform_in,
+        "noise_seeds": noise_seeds.tolist(),
+        "patches": [{name: _knobs(voice, patch[i]) for name, patch in patches.items()} for i in range(count)],
+    }
+    (out / "patches.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
     _draw(sounds, voice.sample_rate, out / "spectrograms.png")
     return [*written, out / "patches.json", out / "spectrograms.png"]
 
@@ -77,7 +86,8 @@ def render(
 def _knobs(voice: Synthesizer, patch: Tensor) -> dict[str, dict[str, Any]]:
     units = voice.to_units(patch[None])[0]
     return {
-        spec.name: {"knob": round(float(knob), 6), "value": round(float(value), 6), "unit": spec.unit}
+        # nine digits tell every float32 from its neighbours: the same knobs, and so the same sound
+        spec.name: {"knob": float(f"{knob:.9g}"), "value": round(float(value), 6), "unit": spec.unit}
         for spec, knob, value in zip(voice.specs, patch, units, strict=True)
     }
 

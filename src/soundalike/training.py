@@ -20,7 +20,7 @@ class Training:
     """Settings of a run.
 
     Args:
-        seed: of the sounds and of the initial weights.
+        seed: of the sounds and of the initial weights, from 0 to 2**63 - 1.
         batch_size: pairs a step on each device, at least 2.
         pairs: length of the run in pairs, over all devices.
         steps: length of the run in steps. The first of the lengths that is reached ends the run.
@@ -66,11 +66,14 @@ class Training:
                     f"training.{key} is {getattr(self, key)!r}: {nearest(getattr(self, key), known)}"
                 )
         least = {"batch_size": 2, "validation_pairs": 2, "validate_every": 0, "checkpoint_every": 0, "steps": 1}
-        least |= {"pairs": 1, "momentum": 0, "weight_decay": 0, "warmup": 0}
+        least |= {"pairs": 1, "momentum": 0, "weight_decay": 0, "warmup": 0, "seed": 0}
         for key, bound in least.items():
             value = getattr(self, key)
             if value is not None and not value >= bound:
                 raise SoundalikeError(f"training.{key} is {value!r}: give at least {bound}.")
+        for key in ("seed", "batch_size", "validation_pairs"):
+            if getattr(self, key) >= 1 << 63:
+                raise SoundalikeError(f"training.{key} is {getattr(self, key)}: give less than 2**63.")
         for key in ("learning_rate", "minutes"):
             value = getattr(self, key)
             if value is not None and not 0 < value < math.inf:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundalike.errors import SoundalikeError
+from soundalike.output import make_folder
 from soundalike.probe.compare import Comparison, compare_to_floors
 from soundalike.probe.floor import FLOORS
 from soundalike.probe.projection import Projection, project
@@ -131,7 +132,9 @@ def evaluate(
 
     started = time.perf_counter()
     if not representations or not datasets:
-        raise SoundalikeError("evaluate needs at least one representation and one data set")
+        raise SoundalikeError("evaluate needs at least one representation and one data set.")
+    if not 0 <= seed < 1 << 32:
+        raise SoundalikeError(f"seed is {seed}: give a whole number from 0 to {(1 << 32) - 1}.")
     out = _folder(Path(out), overwrite)
     tasks = [_task(representations, dataset, probes, floors, seed, progress) for dataset in _distinct(datasets)]
     evaluation = Evaluation(
@@ -219,12 +222,8 @@ def _common_folder(paths: Sequence[Path]) -> Path:
 def _folder(out: Path, overwrite: bool) -> Path:
     for name in (RESULTS, REPORT):
         if (out / name).exists() and not overwrite:
-            raise SoundalikeError(f"{out} already holds {name}; name another folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SoundalikeError(f"{out} cannot be made a folder: {error.strerror or error}") from error
-    return out
+            raise SoundalikeError(f"{out}: already holds {name}; name another folder.")
+    return make_folder(out)
 
 
 def _versions() -> dict[str, str]:

@@ -31,7 +31,7 @@ def best(evaluation: Evaluation) -> set[tuple[str, str, str]]:
 
 
 def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
-    """Print accuracies in percent, and for each task whether the model beats the floors.
+    """Print accuracies in percent, and for each task how it is split and whether the model beats the floors.
 
     Args:
         evaluation: what ``evaluate`` returned.
@@ -70,6 +70,7 @@ def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
     for task in evaluation.tasks:
         colour = "green" if task.comparison.clear else "dim" if task.comparison.beats is None else "yellow"
         console.print(f"[{colour}]{escape(task.task)}[/{colour}]: {escape(task.comparison.sentence)}", highlight=False)
+        console.print(f"  [dim]Protocol: {escape(task.protocol)}.[/dim]", highlight=False)
         if task.failures:
             count = f"{len(task.failures)} file{'s' if len(task.failures) > 1 else ''}"
             console.print(f"  {count} could not be read and took no part; the report names them.", highlight=False)

@@ -189,7 +189,11 @@ class ModulationMatrix(Bank):
     def __call__(self, units: Tensor, sources: Tensor) -> Tensor:
         """Routes control signals: units (n, size), sources (n, sources, points) -> (n, destinations, points)."""
         weight = torch.cat(self.read(units), dim=1).unflatten(1, self.shape)  # (n, destinations, sources)
-        return torch.bmm(weight, sources)
+        # A matrix product would add in an order that depends on the batch, and FM makes the last bit heard.
+        mixed = weight[:, :, 0, None] * sources[:, None, 0]  # (n, destinations, points)
+        for source in range(1, self.shape[1]):
+            mixed = torch.addcmul(mixed, weight[:, :, source, None], sources[:, None, source])
+        return mixed
 
 
 class ModulationSection(nn.Module):

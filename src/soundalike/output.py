@@ -1,0 +1,47 @@
+"""Places to write to, checked before the work is done and not after."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from soundalike.errors import SoundalikeError
+
+
+def make_folder(folder: Path) -> Path:
+    """Makes a folder where it is missing, and makes sure that files can be written to it.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        It.
+
+    Raises:
+        SoundalikeError: it cannot be made, or cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SoundalikeError(f"{folder}: cannot be made a folder ({error.strerror}); give another one.") from None
+    check_writable(folder)
+    return folder
+
+
+def check_writable(folder: Path) -> None:
+    """Makes sure that files can be written to a folder.
+
+    Args:
+        folder: an existing folder.
+
+    Raises:
+        SoundalikeError: it is no folder that can be written to.
+    """
+    try:
+        # permissions alone do not tell: the place may be read-only or full
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"soundalike")
+    except OSError as error:
+        raise SoundalikeError(
+            f"{folder}: not a folder that can be written to ({error.strerror}); give another one."
+        ) from None
