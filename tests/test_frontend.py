@@ -192,3 +192,23 @@ def test_what_is_no_batch_of_waveforms_is_refused(waveform: torch.Tensor) -> Non
 
 def test_registry_builds_with_defaults() -> None:
     assert isinstance(FRONTENDS["logmel"](), LogMel)
+
+
+def test_silence_can_be_zero() -> None:
+    waveform = torch.cat([torch.zeros(1, 16000), noise(1, 16000)])
+    shifted = LogMel(silence_is_zero=True)(waveform)
+    assert torch.count_nonzero(shifted[0]) == 0
+    torch.testing.assert_close(shifted, LogMel()(waveform) - math.log(0.01))
+
+
+def test_level_peak_makes_loudness_of_no_matter() -> None:
+    frontend, waveform = LogMel(level="peak"), noise(2, 16000)
+    quieter = waveform * torch.tensor([[0.01], [0.5]])
+    torch.testing.assert_close(frontend(quieter), frontend(waveform), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(frontend(waveform), LogMel()(waveform / waveform.abs().amax(1, keepdim=True)))
+    assert torch.equal(frontend(torch.zeros(1, 16000)), LogMel()(torch.zeros(1, 16000)))
+
+
+def test_level_has_two_names() -> None:
+    with pytest.raises(SoundalikeError, match="peak"):
+        LogMel(level="peek")

@@ -255,3 +255,13 @@ def test_under_autocast_statistics_are_float32(frontend: LogMel, encoder: ResNet
 def test_bad_arguments_are_named(name: str, arguments: dict[str, float], word: str) -> None:
     with pytest.raises(SoundalikeError, match=f"{name}: {word}"):
         READOUTS[name](**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", READOUTS)
+def test_a_clip_is_scaled_once_and_as_a_whole(name: str, encoder: ResNet18) -> None:
+    waveform = noise(1, 40000) * torch.linspace(0.5, 0.001, 40000)
+    scaled = waveform / waveform.abs().max()
+    expected = READOUTS[name]()(LogMel(), encoder, scaled)
+    torch.testing.assert_close(
+        READOUTS[name]()(LogMel(level="peak"), encoder, waveform), expected, rtol=1e-3, atol=1e-4
+    )

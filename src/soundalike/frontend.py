@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from soundalike.errors import SoundalikeError
+from soundalike.errors import SoundalikeError, nearest
+
+LEVELS = ("as-is", "peak")
+_QUIETEST_PEAK = 1e-4
 
 
 class FrontEnd(nn.Module):
@@ -25,6 +28,7 @@ class FrontEnd(nn.Module):
         window_samples: samples that one frame depends on.
         hop_samples: samples from one frame to the next.
         frames: frames of a training clip; None where a training clip is of any length.
+        level: ``as-is``, or ``peak`` for clips that are scaled to a peak of 1 first.
     """
 
     sample_rate: int
@@ -33,6 +37,7 @@ class FrontEnd(nn.Module):
     window_samples: int
     hop_samples: int
     frames: int | None
+    level: str = "as-is"
 
     @property
     def clip_samples(self) -> int:
@@ -69,14 +74,17 @@ class FrontEnd(nn.Module):
         Raises:
             SoundalikeError: the input is not a batch of waveforms.
         """
-        return self.features(self.padded(waveform))
+        return self.features(self.prepared(waveform))
 
-    def padded(self, waveform: Tensor, least: int | None = None) -> Tensor:
-        """Waveforms ``(n, samples)``, zero-padded on the right where they are shorter than ``least`` samples.
+    def prepared(self, waveform: Tensor, least: int | None = None) -> Tensor:
+        """Waveforms ready for ``features``: checked, scaled by their peak where ``level`` says so, not too short.
 
         Args:
             waveform: ``(n, samples)``.
-            least: in samples; that of a training clip where not given.
+            least: samples to which a shorter clip is zero-padded on the right; a training clip where not given.
+
+        Returns:
+            ``(n, max(samples, least))``.
 
         Raises:
             SoundalikeError: the input is not a batch of waveforms.
@@ -84,8 +92,11 @@ class FrontEnd(nn.Module):
         if waveform.ndim != 2 or not waveform.is_floating_point():
             raise SoundalikeError(
                 f"a front end takes floating-point waveforms of shape (n, samples), not {waveform.dtype} of "
-                f"shape {tuple(waveform.shape)}: mix channels down and scale integers to [-1, 1] first"
+                f"shape {tuple(waveform.shape)}; mix channels down and scale integers to [-1, 1] first."
             )
+        if self.level == "peak":
+            # what is quieter than 16-bit noise is silence, not a sound to be amplified
+            waveform = waveform / waveform.abs().amax(dim=1, keepdim=True).clamp(min=_QUIETEST_PEAK)
         missing = (self.clip_samples if least is None else least) - waveform.shape[1]
         return functional.pad(waveform, (0, missing)) if missing > 0 else waveform
 
@@ -119,6 +130,7 @@ class LogMel(FrontEnd):
         offset: float = 0.01,
         frames: int | None = 96,
         silence_is_zero: bool = False,
+        level: str = "as-is",
     ) -> None:
         """Build the window and the filter bank.
 
@@ -134,6 +146,8 @@ class LogMel(FrontEnd):
             frames: length of a training clip; None for clips of any length.
             silence_is_zero: subtract log(offset), so that silence is 0, which is what convolutions pad with. VGGish
                 does not: there, the edge of a clip looks like a loud sound.
+            level: ``as-is``, or ``peak`` to scale every clip to a peak of 1, so that how loud a recording was made
+                does not matter.
 
         Raises:
             SoundalikeError: a value outside its range.
@@ -156,19 +170,22 @@ class LogMel(FrontEnd):
             ("frames", 1 if frames is None else frames, "1, or leave it empty for clips of any length"),
         ):
             if value < 1:
-                raise SoundalikeError(f"logmel: {name} is too small; give at least {least}")
+                raise SoundalikeError(f"logmel: {name} is too small; give at least {least}.")
         if fft < self.window_samples:
             raise SoundalikeError(
                 f"logmel: fft is {fft}, shorter than the window of {self.window_samples} samples; "
-                f"raise fft or shorten window"
+                f"raise fft or shorten window."
             )
         if not 0 <= minimum_hz < maximum_hz <= sample_rate / 2:
             raise SoundalikeError(
                 f"logmel: minimum_hz {minimum_hz:g} and maximum_hz {maximum_hz:g} must rise and lie between "
-                f"0 and half the sample rate, {sample_rate / 2:g}"
+                f"0 and half the sample rate, {sample_rate / 2:g}."
             )
+        if level not in LEVELS:
+            raise SoundalikeError(f"logmel: level is {level!r}; {nearest(str(level), LEVELS)}")
+        self.level = level
         if not offset > 0:
-            raise SoundalikeError(f"logmel: offset is {offset:g}; it must be above 0, or silence has no logarithm")
+            raise SoundalikeError(f"logmel: offset is {offset:g}; it must be above 0, or silence has no logarithm.")
         hann = torch.hann_window(self.window_samples, periodic=True, dtype=torch.float64)
         # The window starts its frame and the rest of the transform is zeros: stft would centre a short
         # window.

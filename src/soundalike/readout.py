@@ -59,7 +59,7 @@ class Pooled:
             SoundalikeError: hop is not above 0.
         """
         if hop is not None and not hop > 0:
-            raise SoundalikeError(f"pooled: hop is {hop:g} s; it must be above 0, or left out")
+            raise SoundalikeError(f"pooled: hop is {hop:g} s; it must be above 0, or left out.")
         self.hop = hop
 
     def size(self, frontend: FrontEnd, encoder: ResNet18) -> int:
@@ -81,19 +81,19 @@ class Pooled:
         Returns:
             ``(n, encoder.size)``.
         """
-        waveform = frontend.padded(waveform)
+        waveform = frontend.prepared(waveform)
         clips, samples = waveform.shape
         length = frontend.clip_samples
         starts = self._starts(frontend, samples)
         windows = torch.cat([waveform[:, start : start + length] for start in starts])  # (windows * n, length)
         at_once = max(1, int(_SECONDS_AT_ONCE * frontend.sample_rate / length))
-        outputs = torch.cat([encoder(frontend(part)) for part in windows.split(at_once)])
+        outputs = torch.cat([encoder(frontend.features(part)) for part in windows.split(at_once)])
         return outputs.float().unflatten(0, (len(starts), clips)).mean(0)
 
     def _starts(self, frontend: FrontEnd, samples: int) -> list[int]:
         window = frontend.clip_samples
         if frontend.frames is None:
-            raise SoundalikeError("pooled: the front end has no training length; set its frames")
+            raise SoundalikeError("pooled: the front end has no training length; set its frames.")
         if self.hop is None:
             hop = frontend.frames * frontend.hop_samples
         else:
@@ -129,9 +129,9 @@ class Stages:
             SoundalikeError: a value outside its range.
         """
         if bands < 1:
-            raise SoundalikeError(f"stages: bands is {bands}; keep at least 1")
+            raise SoundalikeError(f"stages: bands is {bands}; keep at least 1.")
         if not chunk > 0:
-            raise SoundalikeError(f"stages: chunk is {chunk:g} s; it must be above 0")
+            raise SoundalikeError(f"stages: chunk is {chunk:g} s; it must be above 0.")
         self.bands = bands
         self.chunk = chunk
 
@@ -157,7 +157,7 @@ class Stages:
         Returns:
             ``(n, size)``.
         """
-        waveform = frontend.padded(waveform, self.least_samples(frontend))
+        waveform = frontend.prepared(waveform, self.least_samples(frontend))
         seconds = min(waveform.shape[1] / frontend.sample_rate, self.chunk)
         at_once = max(1, int(_SECONDS_AT_ONCE / seconds))
         return torch.cat([self._read(frontend, encoder, clips) for clips in waveform.split(at_once)])
