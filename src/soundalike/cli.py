@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        return _complain("the memory is not enough for this; ask for less at once, such as a smaller --batch-size.")
+        return _complain("not enough memory for this; ask for less: a smaller batch, fewer or shorter sounds.")
     except KeyboardInterrupt:
         _complain("interrupted.")
         return 130
@@ -80,13 +80,14 @@ def _plain_streams() -> Iterator[None]:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
-    if options.name is None:
+    if options.name is None and not rest:
         parser.print_help(sys.stderr)
         raise SystemExit(2)
-    if options.command is _pretrain:  # it takes every recipe key as an option
+    if options.name == "pretrain":  # it takes every recipe key as an option
         options.settings = rest
     elif rest:
-        raise SoundalikeError(f"unknown argument {rest[0]!r}; see soundalike {options.name} --help.")
+        command = f"soundalike {options.name}" if options.name else "soundalike"
+        raise SoundalikeError(f"unknown argument {rest[0]!r}; see {command} --help.")
     return options
 
 

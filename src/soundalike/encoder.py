@@ -84,9 +84,9 @@ class ResNet18(nn.Module):
         super().__init__()
         for name, value in (("channels", channels), ("width", width), ("size", size)):
             if value < 1:
-                raise SoundalikeError(f"resnet18: {name} is {value}; it must be at least 1")
+                raise SoundalikeError(f"resnet18: {name} is {value}; it must be at least 1.")
         if dimensions not in _KINDS:
-            raise SoundalikeError(f"resnet18: dimensions is {dimensions}; give 2 (spectrogram) or 1 (waveform)")
+            raise SoundalikeError(f"resnet18: dimensions is {dimensions}; give 2 (spectrogram) or 1 (waveform).")
         kind = _KINDS[dimensions]
         self.channels = channels
         self.size = size

@@ -68,7 +68,7 @@ class SoundModel:
 
     def untrained(self, seed: int = 0) -> SoundModel:
         """The same architecture and read-out with fresh random weights: the honest floor of any evaluation."""
-        return SoundModel(self.recipe, self.recipe.build(seed))
+        return SoundModel(self.recipe, self.recipe.build(seed)).to(self.device)
 
     def embed(
         self, sound: str | Path | np.ndarray | Tensor | Sequence[Any], sample_rate: int | None = None

@@ -57,10 +57,10 @@ class AlignUniform(nn.Module):
         super().__init__()
         for name, value in (("alignment_weight", alignment_weight), ("uniformity_weight", uniformity_weight)):
             if not value >= 0:
-                raise SoundalikeError(f"align-uniform: {name} is {value:g}; it must be 0 or more")
+                raise SoundalikeError(f"align-uniform: {name} is {value:g}; it must be 0 or more.")
         for name, value in (("alpha", alpha), ("t", t)):
             if not value > 0:
-                raise SoundalikeError(f"align-uniform: {name} is {value:g}; it must be above 0")
+                raise SoundalikeError(f"align-uniform: {name} is {value:g}; it must be above 0.")
         self.alignment_weight = alignment_weight
         self.uniformity_weight = uniformity_weight
         self.alpha = alpha
@@ -116,7 +116,7 @@ class NTXent(nn.Module):
         """
         super().__init__()
         if not temperature > 0:
-            raise SoundalikeError(f"nt-xent: temperature is {temperature:g}; it must be above 0")
+            raise SoundalikeError(f"nt-xent: temperature is {temperature:g}; it must be above 0.")
         self.temperature = temperature
 
     def forward(self, first: Tensor, second: Tensor) -> Losses:
@@ -195,13 +195,13 @@ def _spheres(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     if first.ndim != 2 or first.shape != second.shape:
         raise SoundalikeError(
             f"an objective takes two batches of embeddings of one shape (n, d), not {tuple(first.shape)} and "
-            f"{tuple(second.shape)}"
+            f"{tuple(second.shape)}."
         )
     precision = torch.promote_types(first.dtype, torch.float32)
     both = torch.stack([first.to(precision), second.to(precision)], dim=1)  # (n, 2, d): one message, not two
     x, y = gather(functional.normalize(both, dim=-1)).unbind(1)
     if len(x) < 2:
-        raise SoundalikeError("a contrastive objective needs at least 2 pairs in a batch, or nothing is different")
+        raise SoundalikeError("a contrastive objective needs at least 2 pairs in a batch, or nothing is different.")
     return x, y
 
 
@@ -257,7 +257,7 @@ class Projection(nn.Module):
         super().__init__()
         for name, value in (("size_in", size_in), ("hidden", hidden), ("size", size), ("layers", layers)):
             if value < 1:
-                raise SoundalikeError(f"projection: {name} is {value}; it must be at least 1")
+                raise SoundalikeError(f"projection: {name} is {value}; it must be at least 1.")
         self.size = size
         sizes = [size_in, *[hidden] * (layers - 1), size]
         parts: list[nn.Module] = []

@@ -67,7 +67,8 @@ def render(
     for i in range(count):
         for name, sound in sounds.items():
             path = out / f"patch-{i}-{name}.wav"
-            soundfile.write(path, sound[i].numpy(), voice.sample_rate, subtype="PCM_16")
+            with path.open("wb") as stream:  # soundfile takes no path that is not valid Unicode
+                soundfile.write(stream, sound[i].numpy(), voice.sample_rate, format="WAV", subtype="PCM_16")
             written.append(path)
     table = {
         "voice": next((name for name, kind in VOICES.items() if type(voice) is kind), type(voice).__name__),

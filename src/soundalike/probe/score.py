@@ -126,10 +126,10 @@ def score(vectors: np.ndarray, dataset: Dataset, probes: Sequence[str] = PROBES,
     if vectors.ndim != 2 or len(vectors) != len(dataset.clips):
         raise SoundalikeError(
             f"{dataset.name}: embeddings of shape {vectors.shape} do not fit {len(dataset.clips)} clips; "
-            f"give one row for each clip"
+            f"give one row for each clip."
         )
     if not np.isfinite(vectors).all():
-        raise SoundalikeError(f"{dataset.name}: some embeddings are not finite; drop their clips")
+        raise SoundalikeError(f"{dataset.name}: some embeddings are not finite; drop their clips.")
     classes, codes = np.unique(dataset.labels, return_inverse=True)
     splits = list(dataset.splits())
     jobs = [(probe, split) for probe in probes for split in splits]
