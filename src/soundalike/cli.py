@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0 done, 1 done but some files were broken, 2 bad input, 130 interrupted.
     """
     try:
-        with _plain_streams():
+        with _plain_streams(), _interruptible():
             options = _parse(arguments)
             code = int(options.command(options))
             sys.stdout.flush()
@@ -75,6 +77,31 @@ def _plain_streams() -> Iterator[None]:
         if not sys.warnoptions:
             warnings.showwarning = show  # type: ignore[assignment]
         yield
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C is Ctrl-C, also where it breaks off an import that makes another error of it, as NumPy's does."""
+    told = False
+
+    def tell(number: int, frame: Any) -> None:
+        nonlocal told
+        told = True
+        signal.default_int_handler(number, frame)
+
+    heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not where a shell has it ignored
+    heard = heard and threading.current_thread() is threading.main_thread()
+    if heard:
+        signal.signal(signal.SIGINT, tell)
+    try:
+        yield
+    except Exception:
+        if told:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if heard:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -240,7 +267,9 @@ def _settings(rest: Sequence[str]) -> dict[str, Any]:
 
 def _embed(options: argparse.Namespace) -> int:
     from soundalike import audio, embedding, load
+    from soundalike.memory import keep_freed_memory
 
+    keep_freed_memory()
     embedding.check_out(options.out)
     files = audio.find(options.files)
     model = load(options.model, options.device)
@@ -260,7 +289,9 @@ def _evaluate(options: argparse.Namespace) -> int:
             f"{len(options.task)} --task and {len(options.data)} --data: give one --data for each --task, or one."
         )
     from soundalike import datasets, load
+    from soundalike.memory import keep_freed_memory
 
+    keep_freed_memory()
     folders = options.data * (len(options.task) if len(options.data) == 1 else 1)
     found = [datasets.read(task, folder) for task, folder in zip(options.task, folders, strict=True)]
     model = load(options.model, options.device)

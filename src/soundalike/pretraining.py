@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import itertools
 import logging
 import os
@@ -24,6 +23,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from soundalike.errors import SoundalikeError, nearest
 from soundalike.learner import Learner
+from soundalike.memory import keep_freed_memory
 from soundalike.model import SoundModel
 from soundalike.output import make_folder
 from soundalike.progress import TrainingProgress
@@ -53,7 +53,7 @@ def pretrain(recipe: Recipe, out: str | Path, resume: bool = False, device: str 
         SoundalikeError: the recipe, the folder or the device does not allow it, or the training diverges.
     """
     out, device = Path(out), _device(device)
-    _keep_freed_memory()
+    keep_freed_memory()
     learner = Learner(recipe)
     checkpoint = _check_folder(recipe, out, resume)
     if _is_first_process():
@@ -72,18 +72,6 @@ def pretrain(recipe: Recipe, out: str | Path, resume: bool = False, device: str 
         # after the engine, which does nothing where a run was killed between its last checkpoint and its model
         SoundModel(recipe, learner.parts, summary(trainer, learner)).save(out / MODEL)
     return out / MODEL
-
-
-def _keep_freed_memory() -> None:
-    """Lets glibc keep what a step frees for the next one, instead of handing it back to the system every time.
-
-    Without it every large tensor is new memory, and its first touch a page fault: two million of them in four steps.
-    """
-    mmap_threshold, trim_threshold = -3, -1  # the numbers of mallopt(3)
-    with contextlib.suppress(OSError, AttributeError):  # another C library: it manages by itself
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(mmap_threshold, 1 << 30)
-        libc.mallopt(trim_threshold, (1 << 31) - 1)
 
 
 def _trainer(settings: Training, out: Path, device: str, callbacks: list[Callback]) -> Trainer:

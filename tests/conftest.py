@@ -1,0 +1,41 @@
+"""What several test files share: a recipe that trains within a second, and a run of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Tests compute on small tensors, where threads mostly wait for each other. Before the first import of torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from soundalike.pretraining import pretrain
+from soundalike.recipe import Recipe
+
+TINY = {
+    "seconds": 0.3,
+    "frames": 24,
+    "encoder.width": 4,
+    "encoder.size": 16,
+    "head.hidden": 16,
+    "head.size": 8,
+    "batch_size": 8,
+    "steps": 6,
+    "precision": "fp32",
+    "validate_every": 0,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Recipe:
+    """``doppelgangers-cpu``, made so small that six steps take less than a second."""
+    return Recipe.load("doppelgangers-cpu").override(TINY)
+
+
+@pytest.fixture(scope="session")
+def run(tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished run of ``tiny``. Tests read it and leave it as it is."""
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    pretrain(tiny, out, device="cpu", quiet=True)
+    return out
