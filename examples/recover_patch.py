@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from soundalike.frontend import LogMel
+from soundalike.memory import keep_freed_memory
 from soundalike.synth import Synthesizer, Voice
 
 SPREAD = 0.01  # of the walkers around the start, in knob positions
@@ -154,6 +155,7 @@ def main(arguments: list[str] | None = None) -> tuple[float, float]:
     )
     options = parser.parse_args(arguments)
 
+    keep_freed_memory()
     generator = torch.Generator().manual_seed(options.seed)
     voice = Voice()
     target = voice.draw(1, generator=generator, uniform_in="knobs")[0]  # (size,)
