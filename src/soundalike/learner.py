@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from soundalike.recipe import Recipe
+from soundalike.views.doppelganger import sound_numbers
 
 HELD_OUT = 1 << 40
 """Held-out sounds have numbers from here on, which no training run reaches."""
@@ -68,9 +69,8 @@ class Learner(LightningModule):
         self.log_dict(values, sync_dist=True, batch_size=self.training_settings.batch_size)
 
     def _numbers(self, step: int) -> Tensor:
-        size = self.training_settings.batch_size
-        first = (step * self.trainer.world_size + self.trainer.global_rank) * size
-        return torch.arange(first, first + size)
+        trainer = self.trainer
+        return sound_numbers(step, trainer.global_rank, trainer.world_size, self.training_settings.batch_size)
 
     def _loss(self, numbers: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):

@@ -35,6 +35,12 @@ class Pair(NamedTuple):
     """(n, size) knob positions."""
 
 
+def sound_numbers(step: int, rank: int, ranks: int, batch_size: int) -> Tensor:
+    """Which sounds of a stream one rank sees in one step, int64 (batch_size,): no two ranks or steps share one."""
+    first = (step * ranks + rank) * batch_size
+    return torch.arange(first, first + batch_size)
+
+
 class Doppelgangers(nn.Module):
     """Pairs of soundalikes: view = clip(θ + δ·N(0, I), 1e-6, 1), twice and independently, for a random patch θ.
 
@@ -86,8 +92,7 @@ class Doppelgangers(nn.Module):
         Returns:
             `Pair` of ``batch_size`` rows.
         """
-        first_number = (step * ranks + rank) * batch_size
-        return self.numbered(seed, torch.arange(first_number, first_number + batch_size))
+        return self.numbered(seed, sound_numbers(step, rank, ranks, batch_size))
 
     def numbered(self, seed: int, number: Tensor) -> Pair:
         """The pairs with these numbers.
