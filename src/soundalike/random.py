@@ -67,10 +67,14 @@ def bits(key: Tensor, count: int) -> Tensor:
     Returns:
         int32 of shape (n, count), all values equally likely.
     """
+    return _mix(positions(count, key.device) + key[:, None])  # (n, count)
+
+
+def positions(count: int, device: torch.device | str = "cpu") -> Tensor:
+    """What `bits` and `noise_at` add to a key to get the number at a position: int32 (count,)."""
     # The positions are hashed on their own first, so that two keys that differ in few bits do not walk through
     # shifted or permuted copies of one sequence.
-    position = _mix(torch.arange(count, dtype=torch.int32, device=key.device) * _GOLDEN + 1)
-    return _mix(position + key[:, None])  # (n, count)
+    return _mix(torch.arange(count, dtype=torch.int32, device=device) * _GOLDEN + 1)
 
 
 def uniform(key: Tensor, count: int) -> Tensor:
@@ -111,4 +115,22 @@ def noise(seed: Tensor, samples: int) -> Tensor:
     Returns:
         float32 of shape (n, samples).
     """
-    return bits(keys(seed, stream=1), samples).to(torch.float32) * 2.0**-31
+    return noise_at(noise_keys(seed), positions(samples, seed.device))
+
+
+def noise_keys(seed: Tensor) -> Tensor:
+    """The keys of the noise of each seed: int64 (n,) -> int32 (n,)."""
+    return keys(seed, stream=1)
+
+
+def noise_at(key: Tensor, position: Tensor) -> Tensor:
+    """White noise at some positions.
+
+    Args:
+        key: int32 (n,), from `noise_keys`.
+        position: int32 of any shape, from `positions`.
+
+    Returns:
+        float32 of shape (n, *position.shape), in [-1, 1).
+    """
+    return _mix(position + key.reshape(-1, *[1] * position.dim())).to(torch.float32) * 2.0**-31

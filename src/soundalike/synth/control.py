@@ -95,10 +95,21 @@ class Envelopes(Bank):
         held = held[..., None]
         decay = (held - attack).clamp(min=0.0).minimum(decay)
         attack = attack.minimum(held)
-        rise = _power(_ramp(time, 0.0, attack), alpha)
+        # The three ramps follow one another, so one ramp and one power a point serve all of them.
+        rising, falling = time < attack, time < held  # falling: to the sustain, and then staying there
+        start = torch.where(rising, 0.0, torch.where(falling, attack, held))
+        duration = torch.where(rising, attack, torch.where(falling, decay, release))
+        ramp = _ramp(time - start, duration)
+        curve = torch.where(duration > 0.0, _power(torch.where(rising, ramp, 1.0 - ramp), alpha), 1.0)
         # a note that ends within its attack has no decay left: it is released from the peak, not from the sustain
-        fall = _fall(time, attack, decay, alpha) * (1.0 - sustain) + sustain
-        return rise * fall * _fall(time, held, release, alpha)
+        sustained = torch.where(decay > 0.0, sustain, 1.0)
+        waiting, held_back = _before_fall(decay, alpha), _before_fall(release, alpha)
+        peak = waiting * (1.0 - sustain) + sustain
+        return torch.where(
+            rising,
+            curve * (peak * held_back),
+            torch.where(falling, (curve * (1.0 - sustain) + sustain) * held_back, curve * sustained),
+        )
 
 
 _START = 1e-6
@@ -109,20 +120,23 @@ _LEAD = _START / 480.0
 is over before it begins, so a release at knob position 1e-6, the lowest of a doppelgänger, silences its envelope."""
 
 
-def _ramp(time: Tensor, start: Tensor | float, duration: Tensor) -> Tensor:
-    """0 before ``start``, rising in a straight line to 1 within ``duration`` seconds, 1 after."""
-    ahead = (time - start).clamp(min=0.0) + _LEAD
-    return (ahead / duration.clamp(min=1e-12) + _START).clamp(max=1.0)
+def _ramp(elapsed: Tensor, duration: Tensor) -> Tensor:
+    """A straight line from 0 to 1 within ``duration`` seconds, 1 after; ``elapsed`` is at least 0."""
+    return ((elapsed + _LEAD) / duration.clamp(min=1e-12) + _START).clamp(max=1.0)
 
 
-def _fall(time: Tensor, start: Tensor, duration: Tensor, alpha: Tensor) -> Tensor:
-    """The ramp downwards, to a power; one without duration never falls, as in torchsynth and SynthAX."""
-    return torch.where(duration > 0.0, _power(1.0 - _ramp(time, start, duration), alpha), 1.0)
+def _before_fall(duration: Tensor, alpha: Tensor) -> Tensor:
+    """Where a falling ramp stands until it begins: just below 1, or at 0 where it is shorter than its lead.
+
+    One without duration never falls, as in torchsynth and SynthAX.
+    """
+    ramp = _ramp(torch.zeros_like(duration), duration)
+    return torch.where(duration > 0.0, _power(1.0 - ramp, alpha), 1.0)
 
 
 def _power(base: Tensor, alpha: Tensor) -> Tensor:
     """``base ** alpha`` with finite gradients at base 0, where powers below 1 are infinitely steep."""
-    return torch.where(base > 0.0, base.clamp(min=_START) ** alpha, 0.0)
+    return torch.where(base > 0.0, torch.exp(alpha * torch.log(base.clamp(min=_START))), 0.0)
 
 
 class LFOs(Bank):
@@ -208,11 +222,13 @@ class ModulationSection(nn.Module):
         keyboards: one for the whole voice, or one for each pair of an envelope and an LFO.
     """
 
-    def __init__(self, pairs: int, destinations: int, keyboards: int = 1, adsrs: int | None = None) -> None:
+    def __init__(self, pairs: int, destinations: int, keyboards: int = 1) -> None:
         super().__init__()
         numbers = range(1, pairs + 1)
-        self.pairs, self.shared = pairs, keyboards == 1
-        self.keyboards = Keyboards(["keyboard"] if self.shared else [f"keyboard_{i}" for i in range(1, keyboards + 1)])
+        self.pairs = pairs
+        self.keyboards = Keyboards(
+            ["keyboard"] if keyboards == 1 else [f"keyboard_{i}" for i in range(1, keyboards + 1)]
+        )
         self.envelopes = Envelopes(
             [f"adsr_{i}" for i in numbers]
             + [f"lfo_{i}_rate_adsr" for i in numbers]
@@ -231,10 +247,10 @@ class ModulationSection(nn.Module):
             control_rate: control points a second.
 
         Returns:
-            The keyboards' pitches (n, keyboards), and a signal (n, points) for each destination.
+            The pitch of the note that each pair plays (n, pairs), and a signal (n, points) for each destination.
         """
         midi, held = self.keyboards.read(units)  # (n, keyboards)
-        held = held.expand(-1, self.pairs) if self.shared else held
+        midi, held = midi.expand(-1, self.pairs), held.expand(-1, self.pairs)
         envelopes = self.envelopes(units, held.repeat(1, 3), time)  # (n, 3 pairs, points)
         adsr, rate, amplitude = envelopes.unflatten(1, (3, self.pairs)).unbind(1)
         lfo = self.lfos(units, rate, control_rate) * amplitude

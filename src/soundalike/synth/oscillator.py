@@ -1,8 +1,6 @@
-"""The fast half of a voice, at audio rate: oscillators, their phase in closed form, and the mixer.
+"""The fast half of a voice, at audio rate: oscillators and the mixer.
 
-Sound is computed on a grid (n, segments, length): a segment for each step of the control rate, and its samples. Inside
-a segment a control signal is a straight line, so frequency is a smooth curve with a known mean and phase a polynomial:
-no running sum over samples, only one over segments, and no rounding error that grows with time.
+Each oscillator first says at control rate how its phase moves, then turns phase into sound at every sample.
 """
 
 from __future__ import annotations
@@ -10,141 +8,12 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from soundalike.synth.approximation import cosine, tanh
 from soundalike.synth.control import Bank
+from soundalike.synth.grid import Grid, midi_to_hertz
 from soundalike.synth.parameter import ParameterSpec
-
-HIGHEST_MIDI = 127.0
-
-
-class Grid(nn.Module):
-    """Where the samples of a sound lie between its control points.
-
-    Control points are spread evenly from the first sample to the last, as in torchsynth and SynthAX, so a segment
-    need not be a whole number of samples: each row of the grid has room for the longest, and `gather` leaves out
-    the places that are not samples.
-
-    Args:
-        samples: length of a sound in samples.
-        points: control points, at least 2.
-        sample_rate: samples a second.
-    """
-
-    along: Tensor
-    is_sample: Tensor
-    place: Tensor
-    sample: Tensor
-
-    def __init__(self, samples: int, points: int, sample_rate: int) -> None:
-        super().__init__()
-        self.sample_rate = sample_rate
-        self.step = max(samples - 1, 1) / (points - 1)  # samples between control points, a fraction as a rule
-        position = torch.arange(samples, dtype=torch.float64) / self.step
-        segment = position.floor().long().clamp(max=points - 2)  # the last sample ends the last segment
-        first = torch.searchsorted(segment, torch.arange(points - 1))  # each segment's first sample
-        length = int(torch.bincount(segment).max())
-        sample = first[:, None] + torch.arange(length)  # (segments, length)
-        along = sample / self.step - torch.arange(points - 1)[:, None]
-
-        def buffer(name: str, value: Tensor) -> None:
-            self.register_buffer(name, value, persistent=False)
-
-        buffer("along", along.float())  # how far along its segment a sample lies, in [0, 1]
-        buffer("place", segment * length + torch.arange(samples) - first[segment])  # (samples,) into the flat grid
-        is_sample = torch.zeros(sample.numel(), dtype=torch.bool)
-        is_sample[self.place] = True
-        buffer("is_sample", is_sample.unflatten(0, (points - 1, length)))
-        buffer("sample", sample.clamp(max=samples - 1))  # (segments, length) into the waveform
-
-    def gather(self, sound: Tensor) -> Tensor:
-        """The waveform (n, samples) of a grid (n, segments, length)."""
-        return sound.flatten(1).index_select(1, self.place)
-
-    def scatter(self, waveform: Tensor) -> Tensor:
-        """The grid (n, segments, length) of a waveform (n, samples)."""
-        return waveform[:, self.sample]
-
-    def line(self, control: Tensor) -> Tensor:
-        """Straight lines between control points: (n, points) -> (n, segments, length)."""
-        return torch.addcmul(control[:, :-1, None], control.diff(dim=1)[..., None], self.along)
-
-    def glide(self, pitch: Tensor) -> Tensor:
-        """Phase of an oscillator whose pitch moves in straight lines between control points.
-
-        Pitch is clamped to MIDI 0-127 on its way. The frequency's mean over each segment is exact, clamping
-        included; inside, frequency is the parabola that has this mean and the right ends, so phase is a cubic.
-
-        Args:
-            pitch: MIDI numbers, (n, points).
-
-        Returns:
-            Phase in cycles, reduced to its fraction at each segment's start, (n, segments, length).
-        """
-        inside = pitch.clamp(0.0, HIGHEST_MIDI)
-        hertz = midi_to_hertz(inside) / self.sample_rate  # cycles a sample, (n, points)
-        start, end = hertz[:, :-1], hertz[:, 1:]
-        mean = _mean_frequency(pitch, inside, hertz)  # (n, segments)
-        bend = 6.0 * mean - 3.0 * (start + end)
-        linear, quadratic = start, (end - start) + bend
-        # A sum over samples is the integral plus half of its ends (Euler and Maclaurin): hence the halves.
-        origin = self._start_of_segments(self.step * mean) + 0.5 * (hertz[:, :1] + start)
-        coefficients = (
-            origin,
-            self.step * linear + 0.5 * quadratic,
-            0.5 * self.step * quadratic - 0.5 * bend,
-            -(self.step / 3.0) * bend,
-        )
-        x = self.along
-        c0, c1, c2, c3 = (c[..., None] for c in coefficients)
-        return torch.addcmul(c0, torch.addcmul(c1, torch.addcmul(c2, c3, x), x), x)
-
-    def accumulate(self, hertz: Tensor) -> Tensor:
-        """Phase of an oscillator whose frequency is given at every sample, for FM.
-
-        Args:
-            hertz: frequency, (n, segments, length).
-
-        Returns:
-            Phase in cycles, reduced to its fraction at each segment's start, (n, segments, length).
-        """
-        cycles = torch.cumsum(torch.where(self.is_sample, hertz / self.sample_rate, 0.0), dim=2)
-        return self._start_of_segments(cycles[..., -1])[..., None] + cycles
-
-    @staticmethod
-    def _start_of_segments(cycles: Tensor) -> Tensor:
-        """Phase in [0, 1) at which each segment starts, from the cycles that each one runs through."""
-        # Each summand is reduced to its fraction first: the sum stays small, and float32 exact enough for any length.
-        total = torch.cumsum(torch.remainder(cycles, 1.0), dim=1)
-        return torch.remainder(nn.functional.pad(total[:, :-1], (1, 0)), 1.0)
-
-
-def midi_to_hertz(midi: Tensor) -> Tensor:
-    """Frequency of a MIDI pitch, equal temperament, A4 = 69 = 440 Hz."""
-    return 440.0 * torch.exp2((midi - 69.0) / 12.0)
-
-
-def _mean_frequency(pitch: Tensor, inside: Tensor, hertz: Tensor) -> Tensor:
-    """Mean over each segment of the frequency of a pitch that moves in a straight line and is clamped.
-
-    Args:
-        pitch: before clamping, (n, points).
-        inside: after clamping, (n, points).
-        hertz: frequency of ``inside``, in any unit, (n, points).
-
-    Returns:
-        (n, segments), in the unit of ``hertz``.
-    """
-    start, end = hertz[:, :-1], hertz[:, 1:]
-    octaves = inside.diff(dim=1) * (math.log(2.0) / 12.0)
-    small = octaves.abs() < 1e-3
-    safe = torch.where(small, torch.ones_like(octaves), octaves)
-    # between two pitches frequency is exponential, and its mean the logarithmic mean of its ends
-    moving = start * torch.where(small, 1.0 + 0.5 * octaves, torch.expm1(safe) / safe)
-    # The line spends a part of the segment beyond a limit, where frequency stands still.
-    beyond = (pitch - inside).abs()
-    before, between, after = beyond[:, :-1] + 1e-6, inside.diff(dim=1).abs(), beyond[:, 1:]
-    return (before * start + between * moving + after * end) / (before + between + after)
 
 
 class Oscillator(Bank):
@@ -168,18 +37,17 @@ class Oscillator(Bank):
         )
 
     def phase(self, units: Tensor, midi: Tensor, modulation: Tensor, grid: Grid) -> Tensor:
-        """Phase in radians: midi (n,), modulation (n, points) -> (n, segments, length)."""
+        """Phase in cycles: midi (n,), modulation (n, points) -> curve (n, 4, segments)."""
         tuning, depth, initial_phase = self.read(units)[:3]  # (n, 1) each
-        cycles = grid.glide(midi[:, None] + tuning + depth * modulation)
-        return 2.0 * math.pi * cycles + initial_phase[..., None]
+        return grid.glide(midi[:, None] + tuning + depth * modulation, initial_phase / (2.0 * math.pi))
 
 
 class SineVCO(Oscillator):
     """A cosine."""
 
-    def __call__(self, units: Tensor, midi: Tensor, modulation: Tensor, grid: Grid) -> Tensor:
-        """Audio on the grid: midi (n,), modulation (n, points) -> (n, segments, length)."""
-        return torch.cos(self.phase(units, midi, modulation, grid))
+    def __call__(self, cycles: Tensor) -> Tensor:
+        """Sound in [-1, 1] of a phase in cycles, both (n, blocks, length)."""
+        return cosine(cycles)
 
 
 class SquareSawVCO(Oscillator):
@@ -188,15 +56,17 @@ class SquareSawVCO(Oscillator):
     def __init__(self, name: str) -> None:
         super().__init__(name, ParameterSpec("shape", 0.0, 1.0, group="timbre"))
 
-    def __call__(self, units: Tensor, midi: Tensor, modulation: Tensor, grid: Grid) -> Tensor:
-        """Audio on the grid: midi (n,), modulation (n, points) -> (n, segments, length)."""
-        tuning, depth, _, shape = self.read(units)
-        phase = self.phase(units, midi, modulation, grid)
+    def steepness(self, units: Tensor, midi: Tensor) -> Tensor:
+        """Steepness of the tanh: the higher the highest pitch on the way, the fewer partials. midi (n,) -> (n, 1)."""
+        tuning, depth, _, _ = self.read(units)
         highest = midi_to_hertz(midi[:, None] + tuning + depth.clamp(min=0.0))
-        partials = 12_000.0 / (highest * torch.log10(highest))
-        square = torch.tanh((0.5 * math.pi * partials)[..., None] * torch.sin(phase))
-        shape = shape[..., None]
-        return (1.0 - 0.5 * shape) * square * (1.0 + shape * torch.cos(phase))
+        return 0.5 * math.pi * 12_000.0 / (highest * torch.log10(highest))
+
+    def __call__(self, units: Tensor, steepness: Tensor, cycles: Tensor) -> Tensor:
+        """Sound of a phase in cycles: steepness (n, 1), cycles (n, blocks, length) -> (n, blocks, length)."""
+        shape = self.read(units)[3][..., None]  # (n, 1, 1)
+        square = tanh(steepness[..., None] * cosine(cycles - 0.25))
+        return (1.0 - 0.5 * shape) * square * (1.0 + shape * cosine(cycles))
 
 
 class FmVCO(Oscillator):
@@ -205,12 +75,16 @@ class FmVCO(Oscillator):
     def __init__(self, name: str) -> None:
         super().__init__(name, depth=("timbre", "index"))
 
-    def __call__(self, units: Tensor, midi: Tensor, modulator: Tensor, grid: Grid) -> Tensor:
-        """Audio in [-1, 1]: midi (n,), modulator (n, segments, length) -> (n, segments, length)."""
-        tuning, index, initial_phase = (value[..., None] for value in self.read(units))
-        carrier = midi_to_hertz(midi[:, None, None] + tuning)
+    def carrier(self, units: Tensor, midi: Tensor) -> Tensor:
+        """Frequency in Hz that the modulator moves: midi (n,) -> (n, 1)."""
+        return midi_to_hertz(midi[:, None] + self.read(units)[0])
+
+    def __call__(self, units: Tensor, carrier: Tensor, modulator: Tensor, grid: Grid) -> Tensor:
+        """Sound in [-1, 1]: carrier (n, 1), modulator (n, blocks, length) -> (n, blocks, length)."""
+        _, index, initial_phase = (value[..., None] for value in self.read(units))
+        carrier = carrier[..., None]
         hertz = (carrier + index * carrier * modulator).clamp(0.0, grid.sample_rate / 2)
-        return torch.cos(2.0 * math.pi * grid.accumulate(hertz) + initial_phase)
+        return cosine(grid.accumulate(hertz) + initial_phase / (2.0 * math.pi))
 
 
 class Mixer(Bank):
@@ -233,9 +107,9 @@ class Mixer(Bank):
         )
 
     def __call__(self, units: Tensor, sounds: list[Tensor]) -> Tensor:
-        """Sum of sounds (n, segments, length), each at its level."""
+        """Sum of sounds (n, blocks, length), each at its level."""
         levels = self.read(units)  # (n, 1) each
-        return sum(
-            (level[..., None] * sound for level, sound in zip(levels, sounds, strict=True)),
-            torch.zeros_like(sounds[0]),
-        )
+        mixed = levels[0][..., None] * sounds[0]
+        for level, sound in zip(levels[1:], sounds[1:], strict=True):
+            mixed = torch.addcmul(mixed, level[..., None], sound)
+        return mixed

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from soundalike import random
 from soundalike.errors import SoundalikeError, nearest
 from soundalike.synth.control import Bank
-from soundalike.synth.oscillator import Grid
+from soundalike.synth.grid import Grid
 from soundalike.synth.parameter import ParameterSpec, ParameterTable
 
 PEAKS = ("own", "first", "none")
+ROWS = 64  # sounds rendered at once: what they need in between fits the processor's cache
 
 
 def _is_number(value: object) -> bool:
@@ -24,7 +25,7 @@ def _is_number(value: object) -> bool:
 class Synthesizer(nn.Module):
     """What every voice shares: its knobs, its clocks, its noise and the scaling of its output.
 
-    A subclass makes its modules, hands them to `assemble`, and says in `graph` how they are wired.
+    A subclass makes its modules, hands them to `assemble`, and says in `control` and `audio` how they are wired.
 
     Args:
         sample_rate: samples a second, at least 1,000.
@@ -33,6 +34,8 @@ class Synthesizer(nn.Module):
         peak: ``own`` scales each sound by its own peak where that exceeds 1; ``first`` scales the whole batch by the
             first sound's peak, as SynthAX does; ``none`` leaves the mix as it is.
     """
+
+    positions: Tensor
 
     def __init__(
         self, sample_rate: int = 16_000, seconds: float = 1.0, control_rate: float = 480.0, peak: str = "own"
@@ -54,6 +57,8 @@ class Synthesizer(nn.Module):
         self.control_rate = control_rate
         self.points = max(2, round(seconds * control_rate))
         self.grid = Grid(self.samples, self.points, sample_rate)
+        positions = random.positions(self.grid.blocks * self.grid.length)
+        self.register_buffer("positions", positions.unflatten(0, (self.grid.blocks, self.grid.length)), False)
         self.peak = peak
 
     def assemble(self, *banks: Bank) -> None:
@@ -63,16 +68,28 @@ class Synthesizer(nn.Module):
             start = bank.place(start)
         self.table = ParameterTable([spec for bank in banks for spec in bank.specs])
 
-    def graph(self, units: Tensor, time: Tensor, noise: Tensor) -> Tensor:
-        """How the modules are wired.
+    def control(self, units: Tensor, time: Tensor) -> tuple[Tensor, ...]:
+        """The slow half of how the modules are wired: all that is computed at control rate.
 
         Args:
             units: (n, size).
             time: seconds of the control points, (points,).
-            noise: white noise in [-1, 1], (n, segments, length).
 
         Returns:
-            The mix, (n, segments, length).
+            What `audio` needs, in an order that both know: curves (n, order, segments), and numbers (n, 1).
+        """
+        raise NotImplementedError
+
+    def audio(self, units: Tensor, control: tuple[Tensor, ...], noise: Tensor) -> Tensor:
+        """The fast half: all that is computed at every sample.
+
+        Args:
+            units: (n, size).
+            control: what `control` returns.
+            noise: white noise in [-1, 1], (n, blocks, length).
+
+        Returns:
+            The mix, (n, blocks, length).
         """
         raise NotImplementedError
 
@@ -174,16 +191,13 @@ class Synthesizer(nn.Module):
         count = patch.shape[0]
         if noise is not None and noise_seed is not None:
             raise SoundalikeError("noise and noise_seed are both given: give one of them.")
-        if noise is None:
-            noise = self._seeded_noise(noise_seed, count)
-        if noise.shape not in ((self.samples,), (count, self.samples), (1, self.samples)):
-            raise SoundalikeError(
-                f"noise has shape {tuple(noise.shape)}: give ({self.samples},) or ({count}, {self.samples})."
-            )
-        noise = self.grid.scatter(noise.to(patch).reshape(-1, self.samples))
-        time = torch.arange(self.points, device=patch.device, dtype=patch.dtype) / self.control_rate
-        mix = self.graph(self.table.to_units(patch), time, noise)  # (n, segments, length)
-        return self._limit(self.grid.gather(mix))
+        source = self._noise_keys(noise_seed, count) if noise is None else self._noise_blocks(noise, patch)
+        source = source.expand(count, *source.shape[1:])
+        chunks = zip(patch.split(ROWS), source.split(ROWS), strict=True)
+        sound = torch.cat([self._render(*chunk) for chunk in chunks])  # (n, samples)
+        if self.peak == "first":
+            sound = sound / sound[:1].abs().amax(dim=1, keepdim=True).clamp(min=1.0)
+        return sound
 
     def _checked(self, patch: Tensor) -> Tensor:
         if patch.dim() not in (1, 2) or patch.shape[-1] != self.size:
@@ -192,15 +206,37 @@ class Synthesizer(nn.Module):
             )
         return patch
 
-    def _seeded_noise(self, seed: int | Sequence[int] | Tensor | None, count: int) -> Tensor:
+    def _noise_keys(self, seed: int | Sequence[int] | Tensor | None, count: int) -> Tensor:
+        """A key of `random.noise` for each sound, int32 (n,) or (1,)."""
         device = self.table.minimum.device
         seeds = torch.as_tensor(range(count) if seed is None else seed, dtype=torch.int64, device=device)
         if seeds.shape not in ((), (count,)):
             raise SoundalikeError(f"noise_seed has shape {tuple(seeds.shape)}: give one seed, or ({count},).")
-        return random.noise(seeds.reshape(-1), self.samples)  # (1 or n, samples)
+        return random.noise_keys(seeds.reshape(-1))
 
-    def _limit(self, mix: Tensor) -> Tensor:
-        if self.peak == "none":
-            return mix
-        peak = mix.abs().amax(dim=1, keepdim=True)  # (n, 1)
-        return mix / (peak[:1] if self.peak == "first" else peak).clamp(min=1.0)
+    def _noise_blocks(self, noise: Tensor, patch: Tensor) -> Tensor:
+        """A given waveform in blocks, (n or 1, blocks, length)."""
+        count = patch.shape[0]
+        if noise.shape not in ((self.samples,), (count, self.samples), (1, self.samples)):
+            raise SoundalikeError(
+                f"noise has shape {tuple(noise.shape)}: give ({self.samples},) or ({count}, {self.samples})."
+            )
+        return self.grid.blocked(noise.to(patch).reshape(-1, self.samples))
+
+    def _render(self, patch: Tensor, noise: Tensor) -> Tensor:
+        """The sounds (n, samples) of a few patches (n, size) with their noise, as keys (n,) or (n, blocks, length)."""
+        units, *control = self._slow(patch)
+        return self._fast(units, tuple(control), noise)
+
+    def _slow(self, patch: Tensor) -> tuple[Tensor, ...]:
+        time = torch.arange(self.points, device=patch.device, dtype=patch.dtype) / self.control_rate
+        units = self.table.to_units(patch)
+        return units, *self.control(units, time)
+
+    def _fast(self, units: Tensor, control: tuple[Tensor, ...], noise: Tensor) -> Tensor:
+        if noise.dim() == 1:
+            noise = random.noise_at(noise, self.positions).to(units)  # (n, blocks, length)
+        sound = self.grid.waveform(self.audio(units, control, noise))
+        if self.peak == "own":
+            sound = sound / sound.abs().amax(dim=1, keepdim=True).clamp(min=1.0)
+        return sound

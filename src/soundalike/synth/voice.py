@@ -1,4 +1,4 @@
-"""Voices: graphs of modules that turn a patch into a sound. A new voice is a new `graph`, a dozen lines."""
+"""Voices: graphs of modules that turn a patch into a sound. A new voice is a new graph, two dozen lines."""
 
 from __future__ import annotations
 
@@ -37,21 +37,26 @@ class Voice(Synthesizer):
         self.mixer = Mixer("mixer", 3, noise_curve)
         self.assemble(*self.section.banks, self.vco_1, self.vco_2, self.mixer)
 
-    def graph(self, units: Tensor, time: Tensor, noise: Tensor) -> Tensor:
+    def control(self, units: Tensor, time: Tensor) -> tuple[Tensor, ...]:
         """vco_1 and vco_2, each with a modulated pitch and amplitude, and noise with a modulated amplitude."""
-        midi, control = self.section(units, time, self.control_rate)
-        pitch_1, amp_1, pitch_2, amp_2, amp_noise = control
-        line = self.grid.line
-        sine = self.vco_1(units, midi[:, 0], pitch_1, self.grid)
-        square = self.vco_2(units, midi[:, 0], pitch_2, self.grid)
-        return self.mixer(
-            units,
-            [
-                sine * line(amp_1),
-                square * line(amp_2),
-                noise * line(amp_noise),
-            ],
+        midi, (pitch_1, amp_1, pitch_2, amp_2, amp_noise) = self.section(units, time, self.control_rate)
+        line, note = self.grid.line, midi[:, 0]
+        return (
+            self.vco_2.steepness(units, note),
+            self.vco_1.phase(units, note, pitch_1, self.grid),
+            self.vco_2.phase(units, note, pitch_2, self.grid),
+            line(amp_1),
+            line(amp_2),
+            line(amp_noise),
         )
+
+    def audio(self, units: Tensor, control: tuple[Tensor, ...], noise: Tensor) -> Tensor:
+        """The mix of both oscillators and the noise."""
+        steepness, *curves = control
+        phase_1, phase_2, amp_1, amp_2, amp_noise = (self.grid.sample(curve) for curve in curves)
+        sine = self.vco_1(phase_1) * amp_1
+        square = self.vco_2(units, steepness, phase_2) * amp_2
+        return self.mixer(units, [sine, square, noise * amp_noise])
 
 
 class VoiceFM(Synthesizer):
@@ -82,24 +87,32 @@ class VoiceFM(Synthesizer):
         self.mixer = Mixer("mixer", 4, noise_curve)
         self.assemble(*self.section.banks, self.vco_1, self.vco_2, self.vco_3, self.vco_4, self.mixer)
 
-    def graph(self, units: Tensor, time: Tensor, noise: Tensor) -> Tensor:
-        """As `Voice`; besides, vco_3 moves the frequency of vco_4."""
+    def control(self, units: Tensor, time: Tensor) -> tuple[Tensor, ...]:
+        """As in `Voice`, and for vco_3, which moves vco_4."""
         midi, control = self.section(units, time, self.control_rate)
         pitch_1, amp_1, pitch_2, amp_2, pitch_3, amp_3, amp_noise = control
-        line = self.grid.line
-        sine = self.vco_1(units, midi[:, 0], pitch_1, self.grid)
-        square = self.vco_2(units, midi[:, 0], pitch_2, self.grid)
-        modulator = self.vco_3(units, midi[:, 0], pitch_3, self.grid)
-        fm = self.vco_4(units, midi[:, 0], modulator * line(amp_3), self.grid)
-        return self.mixer(
-            units,
-            [
-                sine * line(amp_1),
-                square * line(amp_2),
-                fm,
-                noise * line(amp_noise),
-            ],
+        line, note = self.grid.line, midi[:, 0]
+        return (
+            self.vco_2.steepness(units, note),
+            self.vco_4.carrier(units, note),
+            self.vco_1.phase(units, note, pitch_1, self.grid),
+            self.vco_2.phase(units, note, pitch_2, self.grid),
+            self.vco_3.phase(units, note, pitch_3, self.grid),
+            line(amp_1),
+            line(amp_2),
+            line(amp_3),
+            line(amp_noise),
         )
+
+    def audio(self, units: Tensor, control: tuple[Tensor, ...], noise: Tensor) -> Tensor:
+        """The mix of vco_1, vco_2, vco_4, whose frequency vco_3 moves, and the noise."""
+        steepness, carrier, *curves = control
+        phase_1, phase_2, phase_3, amp_1, amp_2, amp_3, amp_noise = (self.grid.sample(curve) for curve in curves)
+        sine = self.vco_1(phase_1) * amp_1
+        square = self.vco_2(units, steepness, phase_2) * amp_2
+        modulator = self.vco_3(phase_3) * amp_3
+        fm = self.vco_4(units, carrier, modulator, self.grid)
+        return self.mixer(units, [sine, square, fm, noise * amp_noise])
 
 
 class Parametric(Synthesizer):
@@ -148,17 +161,30 @@ class Parametric(Synthesizer):
         self.mixer = Mixer("mixer", number + 1, noise_curve)
         self.assemble(*self.section.banks, *self.vcos, *self.carriers, self.mixer)
 
-    def graph(self, units: Tensor, time: Tensor, noise: Tensor) -> Tensor:
-        """Every oscillator with a modulated pitch and amplitude; those of FM pairs move their carrier."""
+    def control(self, units: Tensor, time: Tensor) -> tuple[Tensor, ...]:
+        """Of every oscillator its amplitude, phase and steepness or carrier; last, the noise's amplitude."""
         midi, control = self.section(units, time, self.control_rate)
+        signals: list[Tensor] = []
+        for i, vco in enumerate(self.vcos):
+            signals += [self.grid.line(control[2 * i + 1]), vco.phase(units, midi[:, i], control[2 * i], self.grid)]
+            if isinstance(vco, SquareSawVCO):
+                signals.append(vco.steepness(units, midi[:, i]))
+            if i >= self.audible:
+                signals.append(self.carriers[i - self.audible].carrier(units, midi[:, i]))
+        return (*signals, self.grid.line(control[-1]))
+
+    def audio(self, units: Tensor, control: tuple[Tensor, ...], noise: Tensor) -> Tensor:
+        """The mix of every oscillator; those of FM pairs move their carrier."""
+        signals, sample = iter(control), self.grid.sample
         sounds = []
         for i, vco in enumerate(self.vcos):
-            amplitude = self.grid.line(control[2 * i + 1])
-            sound = vco(units, midi[:, i], control[2 * i], self.grid) * amplitude
+            amplitude, phase = sample(next(signals)), sample(next(signals))
+            wave = vco(units, next(signals), phase) if isinstance(vco, SquareSawVCO) else vco(phase)
+            sound = wave * amplitude
             if i >= self.audible:
-                sound = self.carriers[i - self.audible](units, midi[:, i], sound, self.grid)
+                sound = self.carriers[i - self.audible](units, next(signals), sound, self.grid)
             sounds.append(sound)
-        return self.mixer(units, [*sounds, noise * self.grid.line(control[-1])])
+        return self.mixer(units, [*sounds, noise * sample(next(signals))])
 
 
 VOICES: dict[str, type[Synthesizer]] = {"voice": Voice, "voice-fm": VoiceFM, "parametric": Parametric}
