@@ -11,6 +11,9 @@ import pytest
 # Tests compute on small tensors, where threads mostly wait for each other. Before the first import of torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# What is compiled in one session of tests serves the next one.
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "compiled"))
+
 # A shell that runs the tests in the background has Ctrl-C ignored, for them and for every process that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -28,6 +31,7 @@ TINY = {
     "batch_size": 8,
     "steps": 6,
     "precision": "fp32",
+    "compile": "never",
     "validate_every": 0,
 }
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from soundalike.synth import VOICES, Synthesizer
+from test_compilation import needs_compiler
 
 FILES = {"voice": "voice.npz", "voice-fm": "voice_fm.npz", "parametric": "parametric.npz"}
 
@@ -69,17 +70,35 @@ def test_names_of_knobs_are_the_originals(reference: tuple[str, Synthesizer, dic
     assert {spec.name for spec in voice.specs} == set(knobs(arrays))
 
 
-def test_log_mel_is_that_of_the_reference(reference: tuple[str, Synthesizer, dict[str, np.ndarray]]) -> None:
-    name, voice, arrays = reference
+def rendered(voice: Synthesizer, arrays: dict[str, np.ndarray]) -> np.ndarray:
     positions = knobs(arrays)
     patch = torch.tensor(np.stack([positions[spec.name] for spec in voice.specs], axis=1), dtype=torch.float32)
-    sounds = voice(patch, noise=torch.tensor(arrays["noise"]).float()).numpy()
+    return voice(patch, noise=torch.tensor(arrays["noise"]).float()).numpy()
+
+
+def check(name: str, voice: Synthesizer, arrays: dict[str, np.ndarray]) -> None:
+    sounds = rendered(voice, arrays)
     differences = np.array([difference(a, b) for a, b in zip(arrays["audio"], sounds, strict=True)])
     print(f"{name}: median {np.median(differences):.3f} dB, worst {differences.max():.2f} dB")  # shown with pytest -s
     assert differences.shape == (16,)
     # FM at a high index is chaotic: the last bit of a phase ends up in the spectrum, in the originals' float32 too
     assert np.median(differences) <= (0.5 if name == "parametric" else 0.1), differences
     assert (differences <= 3).sum() >= 14, differences
+
+
+def test_log_mel_is_that_of_the_reference(reference: tuple[str, Synthesizer, dict[str, np.ndarray]]) -> None:
+    check(*reference)
+
+
+@needs_compiler
+def test_compiled_voice_is_that_of_the_reference(reference: tuple[str, Synthesizer, dict[str, np.ndarray]]) -> None:
+    name, voice, arrays = reference
+    if name != "voice" and "SOUNDALIKE_COMPILE_ALL" not in os.environ:
+        pytest.skip("compiling every voice takes minutes: set SOUNDALIKE_COMPILE_ALL")
+    compiled = type(voice)()
+    compiled.compile_halves(rows=16)
+    check(name, compiled, arrays)
+    assert not np.array_equal(rendered(compiled, arrays), rendered(voice, arrays))  # another path, not the same one
 
 
 def test_a_wrong_patch_would_be_noticed(reference: tuple[str, Synthesizer, dict[str, np.ndarray]]) -> None:

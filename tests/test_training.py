@@ -157,3 +157,25 @@ def test_differences_are_those_that_forbid_a_resumption() -> None:
 def test_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(SoundalikeError, match=said):
         Training(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "compiles"),
+    [
+        ({"minutes": 20}, True),
+        ({"minutes": 3}, False),
+        ({"pairs": 50_000, "batch_size": 250}, True),
+        ({"steps": 100, "batch_size": 256}, False),
+        ({"steps": 100_000, "minutes": 3}, False),
+        ({"minutes": 3, "compile": "always"}, True),
+        ({"minutes": 20, "compile": "never"}, False),
+    ],
+)
+def test_rendering_is_compiled_where_the_run_is_long_enough(settings: dict[str, Any], compiles: bool) -> None:
+    assert Training(**settings).compiles() is compiles
+
+
+def test_a_resumed_run_may_be_compiled_or_not() -> None:
+    assert Training(minutes=1).differences(Training(minutes=1, compile="never")) == []
+    with pytest.raises(SoundalikeError, match="did you mean 'always'"):
+        Training(minutes=1, compile="alway")

@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from soundalike.compilation import CompilationError
 from soundalike.errors import SoundalikeError, nearest
 from soundalike.learner import Learner
 from soundalike.memory import keep_freed_memory
@@ -61,7 +63,8 @@ def pretrain(recipe: Recipe, out: str | Path, resume: bool = False, device: str 
         partial.write_text(recipe.to_yaml(), encoding="utf-8")
         os.replace(partial, out / RECIPE)
     stop = Stop()
-    callbacks = [Checkpoints(out), stop, PairExamples(), *([] if quiet else [TrainingProgress()])]
+    display = [] if quiet else [TrainingProgress()]
+    callbacks = [Checkpoints(out), stop, PairExamples(), CompiledRendering(quiet), *display]
     with _free_on_failure(out), _quiet_engine(), stop.listening():
         trainer = _trainer(recipe.training, out, device, callbacks)
         try:
@@ -255,6 +258,31 @@ class PairExamples(Callback):
             both = torch.cat([spectrogram[i, 0].T.flip(0) for spectrogram in features], dim=1)  # (64, 192)
             low, high = both.min(), both.max()
             board.experiment.add_image(f"pair_{i}", ((both - low) / (high - low).clamp(min=1e-6))[None])
+
+
+class CompiledRendering(Callback):
+    """Compiles the voice before the first step, where the run is long enough to gain by it.
+
+    Args:
+        quiet: says nothing of it.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+
+    def on_train_start(self, trainer: Trainer, learner: Learner) -> None:
+        """Compiles, or says in one line why not."""
+        if not learner.training_settings.compiles(trainer.world_size):
+            return
+        self._say("compiling the renderer: half a minute, or seconds where it was done before …")
+        try:
+            self._say(f"compiled in {learner.views.voice.compile_halves():.0f} s")
+        except CompilationError as error:
+            self._say(f"the renderer stays as it is, which is slower and else the same: {error}")
+
+    def _say(self, line: str) -> None:
+        if not self.quiet and _is_first_process():
+            print(line, file=sys.stderr)
 
 
 class SafeCheckpoints(TorchCheckpointIO):

@@ -13,6 +13,9 @@ from soundalike.errors import SoundalikeError, nearest
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "milestones", "cosine")
 PRECISIONS = ("auto", "fp32", "bf16")
+COMPILE = ("auto", "always", "never")
+LEAST_PAIRS, LEAST_MINUTES = 50_000, 5.0
+"""The shortest run for which rendering is compiled: a shorter one would save less time than compiling takes."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Training:
         milestones: parts of the run, in [0, 1].
         warmup: part of the run in which the learning rate rises from 0 in a straight line.
         precision: ``fp32``, ``bf16`` for mixed precision, or ``auto``: bf16 where the device computes with it.
+        compile: whether rendering is compiled first: ``always``, ``never``, or ``auto``, where the run is long enough.
         validate_every: steps between two looks at held-out sounds; 0 never looks.
         validation_pairs: held-out pairs.
         checkpoint_every: steps between two checkpoints; 0 writes one at the end only.
@@ -54,13 +58,15 @@ class Training:
     milestones: tuple[float, ...] = (0.775, 0.85, 0.925)
     warmup: float = 0.0
     precision: str = "auto"
+    compile: str = "auto"
     validate_every: int = 0
     validation_pairs: int = 1024
     checkpoint_every: int = 200
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))
-        for key, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
+        choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS, "compile": COMPILE}
+        for key, known in choices.items():
             if getattr(self, key) not in known:
                 raise SoundalikeError(
                     f"training.{key} is {getattr(self, key)!r}: {nearest(getattr(self, key), known)}"
@@ -87,6 +93,14 @@ class Training:
         """Steps after which the run ends; None where only the clock ends it."""
         by_pairs = None if self.pairs is None else max(1, self.pairs // (self.batch_size * ranks))
         return min((steps for steps in (self.steps, by_pairs) if steps is not None), default=None)
+
+    def compiles(self, ranks: int = 1) -> bool:
+        """Whether rendering is to be compiled."""
+        steps = self.total_steps(ranks)
+        long_enough = (steps is None or steps * self.batch_size >= LEAST_PAIRS) and (
+            self.minutes is None or self.minutes >= LEAST_MINUTES
+        )
+        return long_enough if self.compile == "auto" else self.compile == "always"
 
     def progress(self, step: int, seconds: float, ranks: int = 1) -> float:
         """How much of the run is done, in [0, 1], after so many steps and seconds."""
@@ -117,6 +131,6 @@ class Training:
         return kind(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
 
     def differences(self, other: Training) -> list[str]:
-        """Keys other than the lengths and the checkpoint interval in which two runs differ."""
-        free = {"pairs", "steps", "minutes", "checkpoint_every"}
+        """Keys in which two runs differ, but for those that change nothing of what is learned."""
+        free = {"pairs", "steps", "minutes", "checkpoint_every", "compile"}
         return [f.name for f in fields(self) if f.name not in free and getattr(self, f.name) != getattr(other, f.name)]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from soundalike.synth.approximation import cosine
 from soundalike.synth.parameter import ParameterSpec
 
 
@@ -46,10 +47,14 @@ class Bank:
         self._start = start
         return start + len(self.specs)
 
+    def knobs(self, units: Tensor) -> Tensor:
+        """What concerns this bank: units (n, size) -> (n, modules, parameters)."""
+        mine = units[:, self._start : self._start + len(self.specs)]
+        return mine.unflatten(1, (len(self.names), self._parameters))
+
     def read(self, units: Tensor) -> tuple[Tensor, ...]:
         """One tensor (n, modules) for each parameter, in the order of the specs, out of units (n, size)."""
-        mine = units[:, self._start : self._start + len(self.specs)]
-        return mine.unflatten(1, (len(self.names), self._parameters)).unbind(2)
+        return self.knobs(units).unbind(2)
 
 
 class Keyboards(Bank):
@@ -166,17 +171,18 @@ class LFOs(Bank):
         Returns:
             (n, lfos, points) in [0, 1].
         """
-        frequency, depth, initial_phase, *weights = self.read(units)
+        knobs = self.knobs(units)  # (n, lfos, 8)
+        frequency, depth, initial_phase = knobs[..., :3].unbind(2)
         hertz = (frequency[..., None] + depth[..., None] * modulation).clamp(min=0.0)
         cycles = torch.cumsum(hertz / control_rate, 2) + initial_phase[..., None] / (2.0 * math.pi)
-        saw = torch.remainder(cycles, 1.0)
-        cosine = -torch.cos(2.0 * math.pi * saw)  # the sine shape starts at its trough
+        saw = cycles - torch.floor(cycles)
+        wave = -cosine(saw)  # the sine shape starts at its trough
         triangle = 1.0 - (2.0 * saw - 1.0).abs()
-        square = (cosine > 0).to(cosine.dtype)
+        square = (wave > 0).to(wave.dtype)
         # e as the exponent makes a dominant weight more dominant; it is torchsynth's choice
-        weight = torch.stack([value**math.e for value in weights], dim=2)  # (n, lfos, 5)
+        weight = knobs[..., 3:] ** math.e  # (n, lfos, 5)
         weight = weight / weight.sum(2, keepdim=True).clamp(min=1e-30)
-        shapes = (0.5 + 0.5 * cosine, triangle, saw, 1.0 - saw, square)
+        shapes = (0.5 + 0.5 * wave, triangle, saw, 1.0 - saw, square)
         return sum((weight[..., i, None] * shape for i, shape in enumerate(shapes)), torch.zeros_like(saw))
 
 
@@ -202,7 +208,7 @@ class ModulationMatrix(Bank):
 
     def __call__(self, units: Tensor, sources: Tensor) -> Tensor:
         """Routes control signals: units (n, size), sources (n, sources, points) -> (n, destinations, points)."""
-        weight = torch.cat(self.read(units), dim=1).unflatten(1, self.shape)  # (n, destinations, sources)
+        weight = self.knobs(units).unflatten(2, self.shape)[:, 0]  # (n, destinations, sources)
         # A matrix product would add in an order that depends on the batch, and FM makes the last bit heard.
         mixed = weight[:, :, 0, None] * sources[:, None, 0]  # (n, destinations, points)
         for source in range(1, self.shape[1]):
@@ -214,31 +220,32 @@ class ModulationSection(nn.Module):
     """Keyboards, envelopes and LFOs behind a modulation matrix: the control half of every voice here.
 
     Its sources are the envelopes ``adsr_1 …`` and then the LFOs ``lfo_1 …``; each LFO has an envelope on its rate
-    and one on its amplitude.
+    and one on its amplitude. Its destinations are a pitch and an amplitude for each oscillator, and then the
+    amplitude of the noise.
 
     Args:
         pairs: how many envelopes and how many LFOs.
-        destinations: how many control signals come out.
+        oscillators: how many oscillators it moves.
         keyboards: one for the whole voice, or one for each pair of an envelope and an LFO.
     """
 
-    def __init__(self, pairs: int, destinations: int, keyboards: int = 1) -> None:
+    def __init__(self, pairs: int, oscillators: int, keyboards: int = 1) -> None:
         super().__init__()
         numbers = range(1, pairs + 1)
         self.pairs = pairs
-        self.keyboards = Keyboards(
-            ["keyboard"] if keyboards == 1 else [f"keyboard_{i}" for i in range(1, keyboards + 1)]
-        )
+        numbered = [f"keyboard_{i}" for i in range(1, keyboards + 1)]
+        self.keyboards = Keyboards(["keyboard"] if keyboards == 1 else numbered)
         self.envelopes = Envelopes(
             [f"adsr_{i}" for i in numbers]
             + [f"lfo_{i}_rate_adsr" for i in numbers]
             + [f"lfo_{i}_amp_adsr" for i in numbers]
         )
         self.lfos = LFOs([f"lfo_{i}" for i in numbers])
-        self.matrix = ModulationMatrix("mod_matrix", 2 * pairs, destinations)
+        self.matrix = ModulationMatrix("mod_matrix", 2 * pairs, 2 * oscillators + 1)
+        self.oscillators = oscillators
         self.banks = (self.keyboards, self.envelopes, self.lfos, self.matrix)
 
-    def forward(self, units: Tensor, time: Tensor, control_rate: float) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward(self, units: Tensor, time: Tensor, control_rate: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Control signals.
 
         Args:
@@ -247,11 +254,12 @@ class ModulationSection(nn.Module):
             control_rate: control points a second.
 
         Returns:
-            The pitch of the note that each pair plays (n, pairs), and a signal (n, points) for each destination.
+            The note that each oscillator plays as a MIDI number (n, oscillators), what is added to its pitch and its
+            amplitude (n, oscillators, points) each, and the amplitude of the noise (n, 1, points).
         """
         midi, held = self.keyboards.read(units)  # (n, keyboards)
-        midi, held = midi.expand(-1, self.pairs), held.expand(-1, self.pairs)
-        envelopes = self.envelopes(units, held.repeat(1, 3), time)  # (n, 3 pairs, points)
+        envelopes = self.envelopes(units, held.expand(-1, self.pairs).repeat(1, 3), time)  # (n, 3 pairs, points)
         adsr, rate, amplitude = envelopes.unflatten(1, (3, self.pairs)).unbind(1)
         lfo = self.lfos(units, rate, control_rate) * amplitude
-        return midi, self.matrix(units, torch.cat((adsr, lfo), dim=1)).unbind(1)
+        signals = self.matrix(units, torch.cat((adsr, lfo), dim=1))  # (n, destinations, points)
+        return midi.expand(-1, self.oscillators), signals[:, :-1:2], signals[:, 1::2], signals[:, -1:]

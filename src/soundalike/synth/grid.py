@@ -3,7 +3,7 @@
 Inside a segment, the stretch from one control point to the next, a control signal is a straight line, so frequency is
 a smooth curve with a known mean and phase a polynomial: no running sum over samples, only one over segments, and no
 rounding error that grows with time. Such a curve is a tensor (n, order, segments): the coefficients of a polynomial in
-how far along its segment a sample lies, from 0 to 1, lowest power first.
+how far along its segment a sample lies, from 0 to 1, lowest power first. Several are (n, curves, order, segments).
 
 Sound is computed in blocks (n, blocks, length). A block is no longer than a segment, so that it meets one control
 point at most, and a block's samples stand side by side in memory, so that nothing has to be put in order afterwards.
@@ -56,10 +56,15 @@ class Grid(nn.Module):
         buffer("segment", segment[:, 0].contiguous())  # the segment in which a block starts, (blocks,)
         buffer("following", (segment[:, 0] + 1).clamp(max=points - 2))
         buffer("beyond", (segment > segment[:, :1]).float())  # 1 behind the control point that a block meets, else 0
-        buffer("earlier", torch.ones(self.length, self.length).triu())  # 1 for a sample and all before it in its block
+        run = math.gcd(self.length, VECTOR)
+        buffer("earlier", torch.ones(run, run).triu())  # 1 for a sample and those before it, (run, run)
 
-    def sample(self, curve: Tensor) -> Tensor:
-        """A curve at every sample: (n, order, segments) -> (n, blocks, length)."""
+    def evaluate(self, *curves: Tensor) -> list[Tensor]:
+        """Curves at every sample: (n, curves, order, segments) each -> (n, blocks, length) for every curve."""
+        return [self._sample(curve) for several in curves for curve in several.unbind(1)]
+
+    def _sample(self, curve: Tensor) -> Tensor:
+        """(n, order, segments) -> (n, blocks, length)."""
         here = curve[..., self.segment, None]  # (n, order, blocks, 1)
         change = curve[..., self.following, None] - here
 
@@ -72,30 +77,31 @@ class Grid(nn.Module):
         return value
 
     def line(self, control: Tensor) -> Tensor:
-        """Straight lines between control points: (n, points) -> curve (n, 2, segments)."""
-        return torch.stack((control[:, :-1], control.diff(dim=1)), dim=1)
+        """Straight lines between control points: (n, lines, points) -> curves (n, lines, 2, segments)."""
+        return torch.stack((control[..., :-1], control.diff(dim=-1)), dim=-2)
 
     def glide(self, pitch: Tensor, start: Tensor) -> Tensor:
-        """Phase of an oscillator whose pitch moves in straight lines between control points.
+        """Phases of oscillators whose pitches move in straight lines between control points.
 
         Pitch is clamped to MIDI 0-127 on its way. The frequency's mean over each segment is exact, clamping
         included; inside, frequency is the parabola that has this mean and the right ends, so phase is a cubic.
 
         Args:
-            pitch: MIDI numbers, (n, points).
-            start: phase of the first sample in cycles, (n, 1).
+            pitch: MIDI numbers, (n, oscillators, points).
+            start: phases of the first sample in cycles, (n, oscillators).
 
         Returns:
-            Curve (n, 4, segments): phase in cycles, counted from a whole number of them at each segment's start.
+            Curves (n, oscillators, 4, segments): phases in cycles, counted from a whole number of them at each
+            segment's start.
         """
         inside = pitch.clamp(0.0, HIGHEST_MIDI)
-        hertz = midi_to_hertz(inside) / self.sample_rate  # cycles a sample, (n, points)
-        before, after = hertz[:, :-1], hertz[:, 1:]
-        mean = _mean_frequency(pitch, inside, hertz)  # (n, segments)
+        hertz = midi_to_hertz(inside) / self.sample_rate  # cycles a sample, (n, oscillators, points)
+        before, after = hertz[..., :-1], hertz[..., 1:]
+        mean = _mean_frequency(pitch, inside, hertz)  # (n, oscillators, segments)
         bend = 6.0 * mean - 3.0 * (before + after)
         quadratic = (after - before) + bend
         # A sum over samples is the integral plus half of its ends (Euler and Maclaurin): hence the halves.
-        origin = _whole_cycles_left_out(self.step * mean) + 0.5 * (hertz[:, :1] + before) + start
+        origin = _whole_cycles_left_out(self.step * mean) + 0.5 * (hertz[..., :1] + before) + start[..., None]
         return torch.stack(
             (
                 origin,
@@ -103,7 +109,7 @@ class Grid(nn.Module):
                 0.5 * self.step * quadratic - 0.5 * bend,
                 -(self.step / 3.0) * bend,
             ),
-            dim=1,
+            dim=-2,
         )
 
     def accumulate(self, hertz: Tensor) -> Tensor:
@@ -115,8 +121,9 @@ class Grid(nn.Module):
         Returns:
             Phase in cycles, counted from a whole number of them at each block's start, (n, blocks, length).
         """
-        cycles = (hertz / self.sample_rate) @ self.earlier  # the running sum inside each block, (n, blocks, length)
-        return _whole_cycles_left_out(cycles[..., -1])[..., None] + cycles
+        runs = (hertz / self.sample_rate).reshape(hertz.shape[0], -1, self.earlier.shape[0])
+        cycles = runs @ self.earlier  # the running sum inside each run of samples, (n, runs, samples of a run)
+        return (_whole_cycles_left_out(cycles[..., -1])[..., None] + cycles).view_as(hertz)
 
     def blocked(self, waveform: Tensor) -> Tensor:
         """Blocks of a waveform: (n, samples) -> (n, blocks, length), zeros after the last sample."""
@@ -136,28 +143,29 @@ def midi_to_hertz(midi: Tensor) -> Tensor:
 def _whole_cycles_left_out(cycles: Tensor) -> Tensor:
     """Phase in [0, 1) at which each stretch starts, from the cycles that each one runs through."""
     # Each summand is reduced to its fraction first: the sum stays small, and float32 exact enough for any length.
-    total = torch.cumsum(torch.remainder(cycles, 1.0), dim=1)
-    return torch.remainder(nn.functional.pad(total[:, :-1], (1, 0)), 1.0)
+    total = torch.cumsum(cycles - torch.floor(cycles), dim=-1)
+    start = nn.functional.pad(total[..., :-1], (1, 0))
+    return start - torch.floor(start)
 
 
 def _mean_frequency(pitch: Tensor, inside: Tensor, hertz: Tensor) -> Tensor:
     """Mean over each segment of the frequency of a pitch that moves in a straight line and is clamped.
 
     Args:
-        pitch: before clamping, (n, points).
-        inside: after clamping, (n, points).
-        hertz: frequency of ``inside``, in any unit, (n, points).
+        pitch: before clamping, (n, oscillators, points).
+        inside: after clamping, (n, oscillators, points).
+        hertz: frequency of ``inside``, in any unit, (n, oscillators, points).
 
     Returns:
-        (n, segments), in the unit of ``hertz``.
+        (n, oscillators, segments), in the unit of ``hertz``.
     """
-    start, end = hertz[:, :-1], hertz[:, 1:]
-    octaves = inside.diff(dim=1) * (math.log(2.0) / 12.0)
+    start, end = hertz[..., :-1], hertz[..., 1:]
+    octaves = inside.diff(dim=-1) * (math.log(2.0) / 12.0)
     small = octaves.abs() < 1e-3
     safe = torch.where(small, torch.ones_like(octaves), octaves)
     # between two pitches frequency is exponential, and its mean the logarithmic mean of its ends
     moving = start * torch.where(small, 1.0 + 0.5 * octaves, torch.expm1(safe) / safe)
     # The line spends a part of the segment beyond a limit, where frequency stands still.
     beyond = (pitch - inside).abs()
-    before, between, after = beyond[:, :-1] + 1e-6, inside.diff(dim=1).abs(), beyond[:, 1:]
+    before, between, after = beyond[..., :-1] + 1e-6, inside.diff(dim=-1).abs(), beyond[..., 1:]
     return (before * start + between * moving + after * end) / (before + between + after)

@@ -1,11 +1,12 @@
 """The fast half of a voice, at audio rate: oscillators and the mixer.
 
-Each oscillator first says at control rate how its phase moves, then turns phase into sound at every sample.
+At control rate, `phases` says how the phases of oscillators move; then each turns its own into sound at every sample.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -36,10 +37,24 @@ class Oscillator(Bank):
             ),
         )
 
-    def phase(self, units: Tensor, midi: Tensor, modulation: Tensor, grid: Grid) -> Tensor:
-        """Phase in cycles: midi (n,), modulation (n, points) -> curve (n, 4, segments)."""
-        tuning, depth, initial_phase = self.read(units)[:3]  # (n, 1) each
-        return grid.glide(midi[:, None] + tuning + depth * modulation, initial_phase / (2.0 * math.pi))
+
+def phases(vcos: Sequence[Oscillator], units: Tensor, midi: Tensor, modulation: Tensor, grid: Grid) -> Tensor:
+    """Phases of several oscillators, computed together.
+
+    Args:
+        vcos: which ones.
+        units: (n, size).
+        midi: the note that each plays, (n, vcos).
+        modulation: what is added to its pitch, times its depth, (n, vcos, points).
+        grid: the samples.
+
+    Returns:
+        Curves (n, vcos, 4, segments), in cycles.
+    """
+    knobs = torch.cat([vco.knobs(units)[..., :3] for vco in vcos], dim=1)  # (n, vcos, 3)
+    tuning, depth, initial_phase = knobs.unbind(2)
+    pitch = (midi + tuning)[..., None] + depth[..., None] * modulation
+    return grid.glide(pitch, initial_phase / (2.0 * math.pi))
 
 
 class SineVCO(Oscillator):
@@ -57,9 +72,9 @@ class SquareSawVCO(Oscillator):
         super().__init__(name, ParameterSpec("shape", 0.0, 1.0, group="timbre"))
 
     def steepness(self, units: Tensor, midi: Tensor) -> Tensor:
-        """Steepness of the tanh: the higher the highest pitch on the way, the fewer partials. midi (n,) -> (n, 1)."""
+        """Steepness of the tanh, lower at a higher pitch, where fewer partials have room: midi (n, 1) -> (n, 1)."""
         tuning, depth, _, _ = self.read(units)
-        highest = midi_to_hertz(midi[:, None] + tuning + depth.clamp(min=0.0))
+        highest = midi_to_hertz(midi + tuning + depth.clamp(min=0.0))
         return 0.5 * math.pi * 12_000.0 / (highest * torch.log10(highest))
 
     def __call__(self, units: Tensor, steepness: Tensor, cycles: Tensor) -> Tensor:
@@ -76,8 +91,8 @@ class FmVCO(Oscillator):
         super().__init__(name, depth=("timbre", "index"))
 
     def carrier(self, units: Tensor, midi: Tensor) -> Tensor:
-        """Frequency in Hz that the modulator moves: midi (n,) -> (n, 1)."""
-        return midi_to_hertz(midi[:, None] + self.read(units)[0])
+        """Frequency in Hz that the modulator moves: midi (n, 1) -> (n, 1)."""
+        return midi_to_hertz(midi + self.read(units)[0])
 
     def __call__(self, units: Tensor, carrier: Tensor, modulator: Tensor, grid: Grid) -> Tensor:
         """Sound in [-1, 1]: carrier (n, 1), modulator (n, blocks, length) -> (n, blocks, length)."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from soundalike.errors import SoundalikeError
 from soundalike.synth.control import ModulationSection
-from soundalike.synth.oscillator import FmVCO, Mixer, SineVCO, SquareSawVCO
+from soundalike.synth.oscillator import FmVCO, Mixer, SineVCO, SquareSawVCO, phases
 from soundalike.synth.synthesizer import Synthesizer
 
 
@@ -32,31 +33,28 @@ class Voice(Synthesizer):
         noise_curve: float = 1.0,
     ) -> None:
         super().__init__(sample_rate, seconds, control_rate, peak)
-        self.section = ModulationSection(pairs=2, destinations=5)
+        self.section = ModulationSection(pairs=2, oscillators=2)
         self.vco_1, self.vco_2 = SineVCO("vco_1"), SquareSawVCO("vco_2")
         self.mixer = Mixer("mixer", 3, noise_curve)
         self.assemble(*self.section.banks, self.vco_1, self.vco_2, self.mixer)
 
     def control(self, units: Tensor, time: Tensor) -> tuple[Tensor, ...]:
         """vco_1 and vco_2, each with a modulated pitch and amplitude, and noise with a modulated amplitude."""
-        midi, (pitch_1, amp_1, pitch_2, amp_2, amp_noise) = self.section(units, time, self.control_rate)
-        line, note = self.grid.line, midi[:, 0]
+        midi, pitch, amplitude, hiss = self.section(units, time, self.control_rate)
         return (
-            self.vco_2.steepness(units, note),
-            self.vco_1.phase(units, note, pitch_1, self.grid),
-            self.vco_2.phase(units, note, pitch_2, self.grid),
-            line(amp_1),
-            line(amp_2),
-            line(amp_noise),
+            self.vco_2.steepness(units, midi[:, 1:]),
+            phases((self.vco_1, self.vco_2), units, midi, pitch, self.grid),
+            self.grid.line(amplitude),
+            self.grid.line(hiss),
         )
 
     def audio(self, units: Tensor, control: tuple[Tensor, ...], noise: Tensor) -> Tensor:
         """The mix of both oscillators and the noise."""
         steepness, *curves = control
-        phase_1, phase_2, amp_1, amp_2, amp_noise = (self.grid.sample(curve) for curve in curves)
+        phase_1, phase_2, amp_1, amp_2, hiss = self.grid.evaluate(*curves)
         sine = self.vco_1(phase_1) * amp_1
         square = self.vco_2(units, steepness, phase_2) * amp_2
-        return self.mixer(units, [sine, square, noise * amp_noise])
+        return self.mixer(units, [sine, square, noise * hiss])
 
 
 class VoiceFM(Synthesizer):
@@ -81,7 +79,7 @@ class VoiceFM(Synthesizer):
         noise_curve: float = 1.0,
     ) -> None:
         super().__init__(sample_rate, seconds, control_rate, peak)
-        self.section = ModulationSection(pairs=3, destinations=7)
+        self.section = ModulationSection(pairs=3, oscillators=3)
         self.vco_1, self.vco_2 = SineVCO("vco_1"), SquareSawVCO("vco_2")
         self.vco_3, self.vco_4 = SineVCO("vco_3"), FmVCO("vco_4")
         self.mixer = Mixer("mixer", 4, noise_curve)
@@ -89,30 +87,23 @@ class VoiceFM(Synthesizer):
 
     def control(self, units: Tensor, time: Tensor) -> tuple[Tensor, ...]:
         """As in `Voice`, and for vco_3, which moves vco_4."""
-        midi, control = self.section(units, time, self.control_rate)
-        pitch_1, amp_1, pitch_2, amp_2, pitch_3, amp_3, amp_noise = control
-        line, note = self.grid.line, midi[:, 0]
+        midi, pitch, amplitude, hiss = self.section(units, time, self.control_rate)
         return (
-            self.vco_2.steepness(units, note),
-            self.vco_4.carrier(units, note),
-            self.vco_1.phase(units, note, pitch_1, self.grid),
-            self.vco_2.phase(units, note, pitch_2, self.grid),
-            self.vco_3.phase(units, note, pitch_3, self.grid),
-            line(amp_1),
-            line(amp_2),
-            line(amp_3),
-            line(amp_noise),
+            self.vco_2.steepness(units, midi[:, 1:2]),
+            self.vco_4.carrier(units, midi[:, 2:]),
+            phases((self.vco_1, self.vco_2, self.vco_3), units, midi, pitch, self.grid),
+            self.grid.line(amplitude),
+            self.grid.line(hiss),
         )
 
     def audio(self, units: Tensor, control: tuple[Tensor, ...], noise: Tensor) -> Tensor:
         """The mix of vco_1, vco_2, vco_4, whose frequency vco_3 moves, and the noise."""
         steepness, carrier, *curves = control
-        phase_1, phase_2, phase_3, amp_1, amp_2, amp_3, amp_noise = (self.grid.sample(curve) for curve in curves)
+        phase_1, phase_2, phase_3, amp_1, amp_2, amp_3, hiss = self.grid.evaluate(*curves)
         sine = self.vco_1(phase_1) * amp_1
         square = self.vco_2(units, steepness, phase_2) * amp_2
-        modulator = self.vco_3(phase_3) * amp_3
-        fm = self.vco_4(units, carrier, modulator, self.grid)
-        return self.mixer(units, [sine, square, fm, noise * amp_noise])
+        fm = self.vco_4(units, carrier, self.vco_3(phase_3) * amp_3, self.grid)
+        return self.mixer(units, [sine, square, fm, noise * hiss])
 
 
 class Parametric(Synthesizer):
@@ -151,7 +142,7 @@ class Parametric(Synthesizer):
                 f"sine, square_saw, fm_sine, fm_square_saw are {counts}: give whole numbers, at least one above 0."
             )
         number = sum(counts)
-        self.section = ModulationSection(number, 2 * number + 1, keyboards=number)
+        self.section = ModulationSection(number, number, keyboards=number)
         kinds: list[type[SineVCO] | type[SquareSawVCO]] = (
             [SineVCO] * sine + [SquareSawVCO] * square_saw + [SineVCO] * fm_sine + [SquareSawVCO] * fm_square_saw
         )
@@ -162,29 +153,33 @@ class Parametric(Synthesizer):
         self.assemble(*self.section.banks, *self.vcos, *self.carriers, self.mixer)
 
     def control(self, units: Tensor, time: Tensor) -> tuple[Tensor, ...]:
-        """Of every oscillator its amplitude, phase and steepness or carrier; last, the noise's amplitude."""
-        midi, control = self.section(units, time, self.control_rate)
-        signals: list[Tensor] = []
-        for i, vco in enumerate(self.vcos):
-            signals += [self.grid.line(control[2 * i + 1]), vco.phase(units, midi[:, i], control[2 * i], self.grid)]
-            if isinstance(vco, SquareSawVCO):
-                signals.append(vco.steepness(units, midi[:, i]))
-            if i >= self.audible:
-                signals.append(self.carriers[i - self.audible].carrier(units, midi[:, i]))
-        return (*signals, self.grid.line(control[-1]))
+        """Steepness of the squares, carriers of the FM pairs, and phase and amplitude of every oscillator."""
+        midi, pitch, amplitude, hiss = self.section(units, time, self.control_rate)
+        notes, none = midi.split(1, dim=1), midi[:, :0]
+        squares = zip(self.vcos, notes, strict=True)
+        pairs = zip(self.carriers, notes[self.audible :], strict=True)
+        return (
+            torch.cat(
+                [none, *(vco.steepness(units, n) for vco, n in squares if isinstance(vco, SquareSawVCO))], dim=1
+            ),
+            torch.cat([none, *(carrier.carrier(units, n) for carrier, n in pairs)], dim=1),
+            phases(self.vcos, units, midi, pitch, self.grid),
+            self.grid.line(amplitude),
+            self.grid.line(hiss),
+        )
 
     def audio(self, units: Tensor, control: tuple[Tensor, ...], noise: Tensor) -> Tensor:
         """The mix of every oscillator; those of FM pairs move their carrier."""
-        signals, sample = iter(control), self.grid.sample
+        steepness, carrier = (iter(numbers.split(1, dim=1)) for numbers in control[:2])
+        *curves, hiss = self.grid.evaluate(*control[2:])
+        count = len(self.vcos)
         sounds = []
-        for i, vco in enumerate(self.vcos):
-            amplitude, phase = sample(next(signals)), sample(next(signals))
-            wave = vco(units, next(signals), phase) if isinstance(vco, SquareSawVCO) else vco(phase)
-            sound = wave * amplitude
-            if i >= self.audible:
-                sound = self.carriers[i - self.audible](units, next(signals), sound, self.grid)
-            sounds.append(sound)
-        return self.mixer(units, [*sounds, noise * sample(next(signals))])
+        for vco, phase, amplitude in zip(self.vcos, curves[:count], curves[count:], strict=True):
+            wave = vco(units, next(steepness), phase) if isinstance(vco, SquareSawVCO) else vco(phase)
+            sounds.append(wave * amplitude)
+        modulators = zip(self.carriers, sounds[self.audible :], strict=True)
+        fm = [vco(units, next(carrier), modulator, self.grid) for vco, modulator in modulators]
+        return self.mixer(units, [*sounds[: self.audible], *fm, noise * hiss])
 
 
 VOICES: dict[str, type[Synthesizer]] = {"voice": Voice, "voice-fm": VoiceFM, "parametric": Parametric}
