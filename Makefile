@@ -1,14 +1,16 @@
 # make quickstart   train for three minutes without a recording, then listen to real ones
 # make test         environment, lint, types, tests
+# make bench        measurements side by side with SynthAX, torchsynth and audiomentations, in an environment of its own
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := runs/quickstart
+BENCH ?= .bench
 
-.PHONY: help quickstart install test lint types format clean
+.PHONY: help quickstart install test bench lint types format clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 install: $(VENV)/installed
 
@@ -33,6 +35,20 @@ $(RUN)/evaluation/report.html: $(RUN)/model.safetensors
 test: lint types
 	$(BIN)/python -m pytest
 
+bench: $(BENCH)/installed
+	$(BENCH)/bin/python -m benchmarks $(SCRIPTS)
+
+$(BENCH)/installed: pyproject.toml constraints.txt benchmarks/constraints.txt
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet -c constraints.txt -c benchmarks/constraints.txt -e '.[bench]'
+	@# What torchsynth says it needs is too old, and audiomentations wants an older soxr than ours. Where one of them
+	@# cannot be installed, its rows say so.
+	for package in torchsynth audiomentations; do \
+		$(BENCH)/bin/python -m pip install --quiet --no-deps -c benchmarks/constraints.txt $$package \
+			|| echo "$$package cannot be installed here; its rows will have no comparison"; \
+	done
+	touch $@
+
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,4 +61,4 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) runs/quickstart .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) runs/quickstart .mypy_cache .ruff_cache .pytest_cache .hypothesis

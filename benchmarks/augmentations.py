@@ -1,0 +1,80 @@
+"""CLAR's six augmentations, 256 sounds of 1 s at 16 kHz, each changed, against audiomentations' one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.harness import Row, alternate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+COUNT = 256
+SAMPLE_RATE = 16000
+UNIT = "sounds/s"
+TARGET = 10.0
+PAIRS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
+    "pitch-shift": ({}, "PitchShift", {"min_semitones": -15, "max_semitones": 15}),
+    "time-stretch": ({}, "TimeStretch", {"min_rate": 0.5, "max_rate": 1.5}),
+    "fade": ({}, "GainTransition", {"min_duration": 1e-4, "max_duration": 0.5, "duration_unit": "fraction"}),
+    "noise": ({}, "AddColorNoise", {}),
+    "time-mask": ({"fill": "constant"}, "TimeMask", {"min_band_part": 0.0, "max_band_part": 0.125}),
+    "time-shift": ({}, "Shift", {}),
+}
+"""Ours, its settings, the same operation of theirs and its settings; all others are each side's defaults."""
+
+
+def rows(count: int = COUNT, seconds: float = 4.0) -> list[Row]:
+    """A row for each augmentation, both sides in turn in one process; ours alone where audiomentations is missing.
+
+    Args:
+        count: sounds in a batch.
+        seconds: how long each row goes on.
+    """
+    import torch
+
+    from soundalike.memory import keep_freed_memory
+
+    keep_freed_memory()
+    audio = 0.1 * torch.randn(count, SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
+    return [_row(name, audio, seconds) for name in PAIRS]
+
+
+def _row(name: str, audio: Tensor, seconds: float) -> Row:
+    settings, operation, their_settings = PAIRS[name]
+    values: dict[str, Any] = {"target": TARGET}
+    try:
+        theirs = _one_by_one(operation, their_settings, audio)
+        values["note"] = f"against audiomentations' {operation}"
+    except ImportError:
+        theirs, values["note"] = None, "audiomentations is not installed"
+    return alternate(_batched(name, settings, audio), theirs, seconds=seconds, least=3).row(
+        name, UNIT, len(audio), **values
+    )
+
+
+def _batched(name: str, settings: dict[str, Any], audio: Tensor) -> Callable[[], Tensor]:
+    import torch
+
+    from soundalike.views.augment import AUGMENTATIONS
+
+    augmentation = AUGMENTATIONS[name](p=1.0, **settings)
+    generator = torch.Generator().manual_seed(0)
+
+    def augment() -> Tensor:
+        changed: Tensor = augmentation(audio, generator=generator)
+        return changed
+
+    return augment
+
+
+def _one_by_one(operation: str, settings: dict[str, Any], audio: Tensor) -> Callable[[], list[Any]]:
+    transform = getattr(import_module("audiomentations"), operation)(p=1.0, **settings)
+    sounds = list(audio.numpy())
+
+    def augment() -> list[Any]:
+        return [transform(sound, sample_rate=SAMPLE_RATE) for sound in sounds]
+
+    return augment
