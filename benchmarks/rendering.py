@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -26,11 +27,15 @@ def ours(voice: str, count: int = COUNT, device: str = "cpu") -> Callable[[], Te
     """
     import torch
 
+    from soundalike.compilation import CompilationError
     from soundalike.memory import keep_freed_memory
     from soundalike.synth import VOICES
+    from soundalike.synth.synthesizer import COMPILED_ROWS
 
     keep_freed_memory()
     synthesizer = VOICES[voice]().to(device)
+    with contextlib.suppress(CompilationError):
+        synthesizer.compile_halves(min(count, COMPILED_ROWS))
     generator = torch.Generator(device).manual_seed(0)
     noise_seeds = torch.arange(count, device=device)
 

@@ -58,13 +58,13 @@ class Learner(LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of the step's pairs."""
         numbers = self._numbers(self.global_step)
-        loss, parts = self._loss(numbers)
+        loss, parts = self.loss(numbers)
         self.log_dict({"loss": loss.detach(), **parts, "learning_rate": self._rate()})
         return loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """The loss of held-out pairs, the same ones every time."""
-        loss, parts = self._loss(HELD_OUT + self._numbers(batch_idx))
+        loss, parts = self.loss(HELD_OUT + self._numbers(batch_idx))
         values = {f"held_out/{name}": value for name, value in {"loss": loss, **parts}.items()}
         self.log_dict(values, sync_dist=True, batch_size=self.training_settings.batch_size)
 
@@ -72,11 +72,17 @@ class Learner(LightningModule):
         trainer = self.trainer
         return sound_numbers(step, trainer.global_rank, trainer.world_size, self.training_settings.batch_size)
 
-    def _loss(self, numbers: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+    @torch.no_grad()
+    def inputs(self, numbers: Tensor) -> Tensor:
+        """What the encoder gets of the pairs with these numbers (n,): every first view, then every second (2n, …)."""
+        with torch.autocast(self.device.type, enabled=False):
             pair = self.views.numbered(self.training_settings.seed, numbers)
-            features = self.frontend(torch.cat((pair.first, pair.second)))  # (2n, 1, 96, 64)
-        outputs = self.head(self.encoder(features.to(memory_format=torch.channels_last)))  # (2n, size)
+            features: Tensor = self.frontend(torch.cat((pair.first, pair.second)))  # (2n, 1, 96, 64)
+        return features.to(memory_format=torch.channels_last)
+
+    def loss(self, numbers: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the pairs with these numbers (n,), and its parts."""
+        outputs = self.head(self.encoder(self.inputs(numbers)))  # (2n, size)
         loss, parts = self.objective(*outputs.chunk(2))
         return loss, parts
 

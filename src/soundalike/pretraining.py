@@ -82,7 +82,7 @@ def _trainer(settings: Training, out: Path, device: str, callbacks: list[Callbac
     options: dict[str, Any] = {
         "accelerator": {"cpu": "cpu", "cuda": "gpu"}[device],
         "devices": 1 if device == "cpu" else "auto",
-        "precision": _precision(settings.precision, device),
+        "precision": engine_precision(settings.precision, device),
         "max_epochs": -1,  # sounds that never repeat have no epochs; a sitting counts as one
         "max_steps": steps or -1,
         "logger": [kind(out, "logs", _sitting(out)) for kind in (CSVLogger, TensorBoardLogger)],
@@ -325,7 +325,8 @@ def _ranks(device: str) -> int:
     return 1 if device == "cpu" else max(1, torch.cuda.device_count()) * int(os.environ.get("NNODES", "1"))
 
 
-def _precision(wanted: str, device: str) -> str:
+def engine_precision(wanted: str, device: str) -> str:
+    """The engine's name of a precision: of ``auto``, bf16 where the device computes with it."""
     if wanted == "auto":
         on_gpu = device == "cuda"
         has = torch.cuda.is_bf16_supported() if on_gpu else bool(torch.cpu.get_capabilities().get("avx512_bf16"))
