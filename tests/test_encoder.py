@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundalike.encoder import ENCODERS, Block, ResNet18, initialise
+from soundalike.encoder import ENCODERS, Block, Convolution2d, ResNet18, initialise
 from soundalike.errors import SoundalikeError
 
 
@@ -179,3 +179,34 @@ def test_channels_last_and_bfloat16_change_little() -> None:
 def test_bad_arguments_are_named(arguments: dict[str, int], word: str) -> None:
     with pytest.raises(SoundalikeError, match=f"resnet18: {word}"):
         ENCODERS["resnet18"](**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "stride"), [(3, 2, 1), (6, 4, 2), (1, 1, 1), (1, 6, 1), (5, 3, 2), (2, 3, 1)]
+)
+def test_convolution_of_a_small_map_is_the_convolution(height: int, width: int, stride: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    small = Convolution2d(4, 5, 3, stride=stride, padding=1, bias=False).double()
+    plain = nn.Conv2d(4, 5, 3, stride=stride, padding=1, bias=False).double()
+    small.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 4, height, width, dtype=torch.float64, generator=generator)
+    outputs, gradients = [], []
+    for layer in (small, plain):
+        again = x.clone().requires_grad_()
+        outputs.append(layer(again))
+        outputs[-1].square().sum().backward()
+        gradients.append((again.grad, layer.weight.grad))
+    assert torch.allclose(*outputs, atol=1e-12)
+    for ours, theirs in zip(*gradients, strict=True):
+        assert ours is not None
+        assert torch.allclose(ours, theirs, atol=1e-12)
+    assert type(outputs[0].grad_fn) is not type(outputs[1].grad_fn)  # another way, not the same one
+
+
+def test_convolution_of_a_small_map_under_autocast() -> None:
+    layer = Convolution2d(4, 5, 3, padding=1, bias=False)
+    x = torch.randn(2, 4, 3, 2, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = layer(x)
+    assert mixed.dtype == torch.bfloat16
+    assert torch.allclose(mixed.float(), layer(x), atol=0.05)

@@ -15,6 +15,9 @@ from soundalike.views.doppelganger import sound_numbers
 HELD_OUT = 1 << 40
 """Held-out sounds have numbers from here on, which no training run reaches."""
 
+PAIRS_AT_ONCE = 128
+"""Pairs rendered and turned into features at once: spectra of a whole large batch would be gigabytes."""
+
 
 class Learner(LightningModule):
     """Trains the encoder of a recipe.
@@ -75,10 +78,14 @@ class Learner(LightningModule):
     @torch.no_grad()
     def inputs(self, numbers: Tensor) -> Tensor:
         """What the encoder gets of the pairs with these numbers (n,): every first view, then every second (2n, …)."""
+        firsts, seconds = [], []
         with torch.autocast(self.device.type, enabled=False):
-            pair = self.views.numbered(self.training_settings.seed, numbers)
-            features: Tensor = self.frontend(torch.cat((pair.first, pair.second)))  # (2n, 1, 96, 64)
-        return features.to(memory_format=torch.channels_last)
+            for some in numbers.split(PAIRS_AT_ONCE):
+                pair = self.views.numbered(self.training_settings.seed, some)
+                first, second = self.frontend(torch.cat((pair.first, pair.second))).chunk(2)  # (n, 1, 96, 64) each
+                firsts.append(first)
+                seconds.append(second)
+        return torch.cat((*firsts, *seconds)).to(memory_format=torch.channels_last)
 
     def loss(self, numbers: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the pairs with these numbers (n,), and its parts."""
