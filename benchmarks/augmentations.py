@@ -20,10 +20,16 @@ PAIRS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     "time-stretch": ({}, "TimeStretch", {"min_rate": 0.5, "max_rate": 1.5}),
     "fade": ({}, "GainTransition", {"min_duration": 1e-4, "max_duration": 0.5, "duration_unit": "fraction"}),
     "noise": ({}, "AddColorNoise", {}),
-    "time-mask": ({"fill": "constant"}, "TimeMask", {"min_band_part": 0.0, "max_band_part": 0.125}),
+    "time-mask": ({}, "TimeMask", {"min_band_part": 0.0, "max_band_part": 0.125}),
     "time-shift": ({}, "Shift", {}),
 }
 """Ours, its settings, the same operation of theirs and its settings; all others are each side's defaults."""
+NOTES = {
+    "fade": ", the nearest to a fade that it has: one side, linear in decibels",
+    "noise": ", white to violet and brown noise",
+    "time-mask": ", which fills with silence only, where ours fills half of the sounds with noise",
+}
+"""How the operations differ."""
 
 
 def rows(count: int = COUNT, seconds: float = 4.0) -> list[Row]:
@@ -47,7 +53,7 @@ def _row(name: str, audio: Tensor, seconds: float) -> Row:
     values: dict[str, Any] = {"target": TARGET}
     try:
         theirs = _one_by_one(operation, their_settings, audio)
-        values["note"] = f"against audiomentations' {operation}"
+        values["note"] = f"against audiomentations' {operation}{NOTES.get(name, '')}"
     except ImportError:
         theirs, values["note"] = None, "audiomentations is not installed"
     return alternate(_batched(name, settings, audio), theirs, seconds=seconds, least=3).row(
