@@ -14,6 +14,7 @@ from benchmarks.synthax_voices import pair_renderer
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 DELTA = 0.25
 
@@ -27,6 +28,8 @@ def step(pairs: int) -> Callable[[], Tensor]:
 
     render = pair_renderer("voice", pairs, DELTA)
     encoder = ResNet18(channels=1, width=64, size=512).train()
+    encoder.to(memory_format=torch.contiguous_format)
+    plain_convolutions(encoder)
     optimizer = torch.optim.SGD(encoder.parameters(), lr=0.12, weight_decay=1e-6)
     features = front_end()
 
@@ -42,6 +45,26 @@ def step(pairs: int) -> Callable[[], Tensor]:
         return loss
 
     return run
+
+
+def plain_convolutions(module: Module) -> None:
+    """Puts PyTorch's own convolutions in the place of ours."""
+    from torch import nn
+
+    for part in module.modules():
+        for name, child in part.named_children():
+            if isinstance(child, nn.Conv2d) and type(child) is not nn.Conv2d:
+                plain = nn.utils.skip_init(
+                    nn.Conv2d,
+                    child.in_channels,
+                    child.out_channels,
+                    child.kernel_size,
+                    stride=child.stride,
+                    padding=child.padding,
+                    bias=False,
+                )
+                plain.load_state_dict(child.state_dict())
+                setattr(part, name, plain)
 
 
 def front_end() -> Callable[[Tensor], Tensor]:

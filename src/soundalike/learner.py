@@ -34,8 +34,7 @@ class Learner(LightningModule):
         self.recipe, self.training_settings = recipe, recipe.training
         parts = recipe.build()
         self.views, self.frontend, self.head, self.objective = parts.views, parts.frontend, parts.head, parts.objective
-        # convolutions run fastest with channels last, on CPUs and GPUs alike
-        self.encoder: torch.nn.Module = parts.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.encoder: torch.nn.Module = parts.encoder
         self.parts = parts
         self.clock = Clock()
         self._metrics: dict[str, float] = {}
@@ -85,7 +84,7 @@ class Learner(LightningModule):
                 first, second = self.frontend(torch.cat((pair.first, pair.second))).chunk(2)  # (n, 1, 96, 64) each
                 firsts.append(first)
                 seconds.append(second)
-        return torch.cat((*firsts, *seconds)).to(memory_format=torch.channels_last)
+        return torch.cat((*firsts, *seconds))
 
     def loss(self, numbers: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the pairs with these numbers (n,), and its parts."""
