@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
 import shutil
@@ -130,6 +131,7 @@ def alternate(
     least: int = 5,
     most: int = 50,
     warm_up: int = 2,
+    calls: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Rounds:
     """Runs two functions in turn, so that whatever else the machine does falls on both.
@@ -141,6 +143,7 @@ def alternate(
         least: rounds at least.
         most: rounds at most.
         warm_up: calls of each before the first round, at least 1; the first of them is timed apart.
+        calls: how often a function is called in a round; its seconds are those of one call.
         clock: seconds that pass.
 
     Returns:
@@ -150,10 +153,16 @@ def alternate(
 
     def timed(function: Callable[[], object]) -> float:
         start = clock()
+        for _ in range(calls):
+            function()
+        return (clock() - start) / calls
+
+    def first(function: Callable[[], object]) -> float:
+        start = clock()
         function()
         return clock() - start
 
-    first_call = tuple(timed(function) for function in functions)
+    first_call = tuple(first(function) for function in functions)
     for _ in range(warm_up - 1):
         for function in functions:
             function()
@@ -164,6 +173,45 @@ def alternate(
         for which in reversed(order) if len(taken[0]) % 2 else order:
             taken[which].append(timed(functions[which]))
     return Rounds(taken[0], taken[1] if theirs is not None else [], first_call)
+
+
+def in_own_process(factory: Callable[..., Callable[[], object]], *arguments: Any) -> Callable[[], object]:
+    """A function that runs in a process of its own and is waited for.
+
+    What one library does to a process (threads that wait for work, settings of the allocator) then does not touch the
+    other. Only the word to start and the word that it is done pass between the processes.
+
+    Args:
+        factory: makes the function, in that process; it must be importable.
+        arguments: of the factory.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    context.Process(target=_serve, args=(theirs, factory, arguments), daemon=True).start()
+
+    def call() -> None:
+        ours.send("go")
+        outcome = ours.recv()
+        if outcome is not None:
+            raise RuntimeError(outcome)
+
+    outcome = ours.recv()
+    if outcome is not None:
+        raise RuntimeError(outcome)
+    return call
+
+
+def _serve(pipe: Any, factory: Callable[..., Callable[[], object]], arguments: tuple[Any, ...]) -> None:
+    try:
+        function = factory(*arguments)
+        pipe.send(None)
+        while pipe.recv():
+            function()
+            pipe.send(None)
+    except EOFError:  # nobody asks any more
+        pass
+    except Exception as error:
+        pipe.send(f"{type(error).__name__}: {error}".splitlines()[0])
 
 
 def quartiles(numbers: list[float]) -> list[float]:

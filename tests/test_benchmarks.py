@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ sys.path.insert(0, str(ROOT))  # benchmarks are run from the checkout, not insta
 
 from benchmarks import __main__ as runner  # noqa: E402
 from benchmarks import harness, table  # noqa: E402
-from benchmarks.harness import Rounds, Row  # noqa: E402
+from benchmarks.harness import Rounds, Row, in_own_process  # noqa: E402
 
 MACHINE = {
     "cpu": "Abacus",
@@ -208,3 +209,18 @@ def _has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def sleeper(seconds: float) -> Callable[[], object]:
+    if seconds < 0:
+        raise ValueError("cannot sleep backwards")
+    return lambda: time.sleep(seconds)
+
+
+def test_a_function_in_a_process_of_its_own_is_waited_for() -> None:
+    call = in_own_process(sleeper, 0.2)
+    started = time.perf_counter()
+    call()
+    assert 0.2 <= time.perf_counter() - started < 5
+    with pytest.raises(RuntimeError, match="cannot sleep backwards"):
+        in_own_process(sleeper, -1.0)
