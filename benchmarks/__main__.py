@@ -16,7 +16,7 @@ from types import ModuleType
 
 from benchmarks.harness import Row, cores_taken, describe_machine, use_cores
 
-SCRIPTS = ("rendering", "step", "embedding", "augmentations", "startup", "memory", "loss_curve", "gpu")
+SCRIPTS = ("rendering", "step", "embedding", "augmentations", "startup", "memory", "loss_curve", "limits", "gpu")
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parents[1]
 
@@ -81,16 +81,10 @@ def load(script: str) -> ModuleType:
     return importlib.import_module(f"benchmarks.{script}")
 
 
-def measurements(script: str) -> dict[str, Callable[[], list[Row]]]:
-    """What a script measures: the functions of its ``ROWS``, or its ``rows`` where it measures all of them at once."""
-    module = load(script)
-    if hasattr(module, "ROWS"):
-        return {name: _as_list(measure) for name, measure in module.ROWS.items()}
-    return {script: lambda: [Row.from_dict(values) for values in module.rows()]}
-
-
-def _as_list(measure: Callable[[], Row]) -> Callable[[], list[Row]]:
-    return lambda: [measure()]
+def measurements(script: str) -> dict[str, Callable[[], Row]]:
+    """What a script measures: a function for every row."""
+    rows: dict[str, Callable[[], Row]] = load(script).ROWS
+    return rows
 
 
 def measured_apart(script: str, name: str, cores: int) -> list[Row]:
@@ -103,13 +97,13 @@ def measured_apart(script: str, name: str, cores: int) -> list[Row]:
 
 
 def measure(script: str, name: str, cores: int, path: Path) -> None:
-    """Runs one measurement here and writes its rows."""
+    """Runs one measurement here and writes its row."""
     if script != "gpu":
         use_cores(cores)
     taken = cores_taken()
-    rows = measurements(script)[name]()
+    row = measurements(script)[name]()
     machine = describe_machine()  # afterwards: it loads PyTorch, which would count as memory of ours
-    path.write_text(json.dumps([row.on(machine, taken).to_dict() for row in rows]), encoding="utf-8")
+    path.write_text(json.dumps([row.on(machine, taken).to_dict()]), encoding="utf-8")
 
 
 def read(path: Path) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -32,23 +33,14 @@ NOTES = {
 """How the operations differ."""
 
 
-def rows(count: int = COUNT, seconds: float = 4.0) -> list[Row]:
-    """A row for each augmentation, both sides in turn in one process; ours alone where audiomentations is missing.
-
-    Args:
-        count: sounds in a batch.
-        seconds: how long each row goes on.
-    """
+def against_audiomentations(name: str) -> Row:
+    """A batch of ours and theirs sound by sound, in turn; ours alone where audiomentations is missing."""
     import torch
 
     from soundalike.memory import keep_freed_memory
 
     keep_freed_memory()
-    audio = 0.1 * torch.randn(count, SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
-    return [_row(name, audio, seconds) for name in PAIRS]
-
-
-def _row(name: str, audio: Tensor, seconds: float) -> Row:
+    audio = 0.1 * torch.randn(COUNT, SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
     settings, operation, their_settings = PAIRS[name]
     values: dict[str, Any] = {"target": TARGET}
     try:
@@ -56,9 +48,8 @@ def _row(name: str, audio: Tensor, seconds: float) -> Row:
         values["note"] = f"against audiomentations' {operation}{NOTES.get(name, '')}"
     except ImportError:
         theirs, values["note"] = None, "audiomentations is not installed"
-    return alternate(_batched(name, settings, audio), theirs, seconds=seconds, least=3).row(
-        name, UNIT, len(audio), **values
-    )
+    rounds = alternate(_batched(name, settings, audio), theirs, seconds=8.0)
+    return rounds.row(f"augmentation {name}", UNIT, COUNT, **values)
 
 
 def _batched(name: str, settings: dict[str, Any], audio: Tensor) -> Callable[[], Tensor]:
@@ -84,3 +75,6 @@ def _one_by_one(operation: str, settings: dict[str, Any], audio: Tensor) -> Call
         return [transform(sound, sample_rate=SAMPLE_RATE) for sound in sounds]
 
     return augment
+
+
+ROWS: dict[str, Callable[[], Row]] = {f"augmentation {name}": partial(against_audiomentations, name) for name in PAIRS}

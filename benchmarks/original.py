@@ -28,7 +28,7 @@ def step(pairs: int) -> Callable[[], Tensor]:
 
     render = pair_renderer("voice", pairs, DELTA)
     encoder = ResNet18(channels=1, width=64, size=512).train()
-    encoder.to(memory_format=torch.contiguous_format)
+    encoder.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     plain_convolutions(encoder)
     optimizer = torch.optim.SGD(encoder.parameters(), lr=0.12, weight_decay=1e-6)
     features = front_end()

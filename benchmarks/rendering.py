@@ -30,7 +30,6 @@ def ours(voice: str, count: int = COUNT, device: str = "cpu") -> Callable[[], Te
     from soundalike.compilation import CompilationError
     from soundalike.memory import keep_freed_memory
     from soundalike.synth import VOICES
-    from soundalike.synth.synthesizer import COMPILED_ROWS
 
     keep_freed_memory()
     synthesizer = VOICES[voice]().to(device)
@@ -41,7 +40,7 @@ def ours(voice: str, count: int = COUNT, device: str = "cpu") -> Callable[[], Te
     def render() -> Tensor:
         if not_compiled:  # in the first call, which is timed apart
             with contextlib.suppress(CompilationError):
-                not_compiled.pop().compile_halves(min(count, COMPILED_ROWS))
+                not_compiled.pop().compile_halves(count)
         with torch.inference_mode():
             noise_seeds.add_(count)
             sounds: Tensor = synthesizer(synthesizer.draw(count, generator=generator), noise_seed=noise_seeds)

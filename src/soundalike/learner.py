@@ -16,7 +16,7 @@ HELD_OUT = 1 << 40
 """Held-out sounds have numbers from here on, which no training run reaches."""
 
 PAIRS_AT_ONCE = 128
-"""Pairs rendered and turned into features at once: spectra of a whole large batch would be gigabytes."""
+"""Pairs rendered and turned into features at once on a CPU: spectra of a whole large batch would be gigabytes."""
 
 
 class Learner(LightningModule):
@@ -79,7 +79,7 @@ class Learner(LightningModule):
         """What the encoder gets of the pairs with these numbers (n,): every first view, then every second (2n, …)."""
         firsts, seconds = [], []
         with torch.autocast(self.device.type, enabled=False):
-            for some in numbers.split(PAIRS_AT_ONCE):
+            for some in numbers.split(PAIRS_AT_ONCE if self.device.type == "cpu" else len(numbers)):
                 pair = self.views.numbered(self.training_settings.seed, some)
                 first, second = self.frontend(torch.cat((pair.first, pair.second))).chunk(2)  # (n, 1, 96, 64) each
                 firsts.append(first)

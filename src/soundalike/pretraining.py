@@ -30,6 +30,7 @@ from soundalike.model import SoundModel
 from soundalike.output import make_folder
 from soundalike.progress import TrainingProgress
 from soundalike.recipe import Recipe
+from soundalike.synth.synthesizer import COMPILED_ROWS
 from soundalike.training import Training
 
 MODEL, RECIPE, CHECKPOINT = "model.safetensors", "recipe.yaml", "checkpoint.ckpt"
@@ -275,8 +276,9 @@ class CompiledRendering(Callback):
         if not learner.training_settings.compiles(trainer.world_size):
             return
         self._say("compiling the renderer: half a minute, or seconds where it was done before …")
+        rows = COMPILED_ROWS if learner.device.type == "cpu" else 2 * learner.training_settings.batch_size
         try:
-            self._say(f"compiled in {learner.views.voice.compile_halves():.0f} s")
+            self._say(f"compiled in {learner.views.voice.compile_halves(rows):.0f} s")
         except CompilationError as error:
             self._say(f"the renderer stays as it is, which is slower and else the same: {error}")
 

@@ -18,8 +18,8 @@ from soundalike.synth.parameter import ParameterSpec, ParameterTable
 
 PEAKS = ("own", "first", "none")
 ROWS, COMPILED_ROWS = 64, 256
-"""Sounds rendered at once. Left as it is, a rendering walks through memory for every operation, and few sounds stay in
-the processor's cache; compiled, it walks through once, and the more sounds, the less every call costs."""
+"""Sounds rendered at once on a CPU. Left as it is, a rendering walks through memory for every operation, and few
+sounds stay in the processor's cache; compiled, it walks through once, and the more sounds, the less a call costs."""
 
 
 def _is_number(value: object) -> bool:
@@ -201,9 +201,9 @@ class Synthesizer(nn.Module):
         if self._compiled and patch.dtype == torch.float32 and not (patch.requires_grad and torch.is_grad_enabled()):
             sound = self._compiled(patch, source)
         else:
-            sound = torch.cat(
-                [self._render(*chunk) for chunk in zip(patch.split(ROWS), source.split(ROWS), strict=True)]
-            )
+            rows = ROWS if patch.device.type == "cpu" else max(1, count)
+            chunks = zip(patch.split(rows), source.split(rows), strict=True)
+            sound = torch.cat([self._render(*chunk) for chunk in chunks])
         if self.peak == "first":
             sound = sound / sound[:1].abs().amax(dim=1, keepdim=True).clamp(min=1.0)
         return sound  # (n, samples)
@@ -283,20 +283,18 @@ class Compiled:
     """
 
     def __init__(self, voice: Synthesizer, rows: int) -> None:
-        self.rows, self.samples = rows, voice.samples
+        self.rows = rows
         self.slow, self.fast = compiled(voice._slow), compiled(voice._fast, one_kernel=True)
 
     @torch.inference_mode(False)  # another mode would be compiled once more
     @torch.no_grad()
     def __call__(self, patch: Tensor, noise: Tensor) -> Tensor:
         """Sounds (n, samples) of patches (n, size), with noise as `Synthesizer._render` takes it."""
-        count = patch.shape[0]
-        sound = patch.new_empty(count, self.samples)
-        for start in range(0, count, self.rows):
-            chunk = slice(start, start + self.rows)
-            units, *control = self.slow(self._filled(patch[chunk]))
-            sound[chunk] = self.fast(units, tuple(control), self._filled(noise[chunk]))[: count - start]
-        return sound
+        sounds = []
+        for some, its_noise in zip(patch.split(self.rows), noise.split(self.rows), strict=True):
+            units, *control = self.slow(self._filled(some))
+            sounds.append(self.fast(units, tuple(control), self._filled(its_noise))[: some.shape[0]])
+        return sounds[0] if len(sounds) == 1 else torch.cat(sounds)
 
     def _filled(self, part: Tensor) -> Tensor:
         """At most ``rows`` of something, filled up to as many with zeros."""
