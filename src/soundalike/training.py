@@ -125,10 +125,10 @@ class Training:
         """The optimiser. Its learning rate is set before every step, from `rate`."""
         if self.optimizer == "sgd":
             return torch.optim.SGD(
-                parameters, lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay
+                parameters, lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay, fused=True
             )
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
-        return kind(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+        return kind(parameters, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
 
     def differences(self, other: Training) -> list[str]:
         """Keys in which two runs differ, but for those that change nothing of what is learned."""
