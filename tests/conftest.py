@@ -24,7 +24,7 @@ from soundalike.recipe import Recipe
 TINY = {
     "seconds": 0.3,
     "frames": 24,
-    "encoder.width": 4,
+    "encoder.width": 8,
     "encoder.size": 16,
     "head.hidden": 16,
     "head.size": 8,

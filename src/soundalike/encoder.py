@@ -140,8 +140,10 @@ class ResNet18(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.linear = nn.utils.skip_init(nn.Linear, self.widths[-1], size)
         initialise(self, generator)
-        # convolutions run fastest with channels last, on CPUs and GPUs alike
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Convolutions run fastest with channels last, on CPUs and GPUs alike. Not narrow ones: without AVX-512,
+        # PyTorch 2.13's write beyond their memory where channels do not fill a vector of eight.
+        if width % 8 == 0:
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def stages(self, x: Tensor) -> list[Tensor]:
         """What every stage makes of the input.
@@ -157,6 +159,20 @@ class ResNet18(nn.Module):
         for layer in self.layers:
             outputs.append(layer(outputs[-1]))
         return outputs
+
+    def moments(self, x: Tensor) -> Tensor:
+        """The output for each moment: a step of the last stage, a third of a second of the VGGish front end.
+
+        Args:
+            x: as `stages` takes it.
+
+        Returns:
+            ``(n, ceil(T / strides[4]), size)``.
+        """
+        last = self.stages(x)[-1]
+        if last.ndim == 4:
+            last = last.mean(3)  # (n, widths[4], moments)
+        return self.linear(last.transpose(1, 2))
 
     def forward(self, x: Tensor) -> Tensor:
         """``(n, channels, T, bands)`` to ``(n, size)``: the mean of the last stage, then linear."""
