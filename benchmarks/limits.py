@@ -52,12 +52,11 @@ def rendering(voice: str) -> Row:
     keep_freed_memory()
     synthesizer = VOICES[voice]()
     synthesizer.compile_halves(COUNT)
-    halves = synthesizer._compiled
-    assert halves is not None
+    slow, fast = synthesizer._halves
     with torch.no_grad():
-        units, *control = halves.slow(synthesizer.draw(COUNT, generator=torch.Generator().manual_seed(0)))
+        units, *control = slow(synthesizer.draw(COUNT, generator=torch.Generator().manual_seed(0)))
         keys = random.noise_keys(torch.arange(COUNT))
-        rounds = alternate(torch.no_grad()(lambda: halves.fast(units, tuple(control), keys)), peak("float32"))
+        rounds = alternate(torch.no_grad()(lambda: fast(units, tuple(control), keys)), peak("float32"))
     operations = operations_per_sample(voice) * COUNT * synthesizer.samples
     return fraction(f"{voice}: audio-rate half", rounds, operations, f"{operations_per_sample(voice):.0f} a sample")
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from soundalike.errors import SoundalikeError
 from soundalike.synth import GROUPS, VOICES, Voice
 from soundalike.views import Doppelgangers, Pair
-from soundalike.views.doppelganger import group_deltas
+from soundalike.views.doppelganger import HELD_OUT, group_deltas
 
 VOICE = Voice(seconds=1 / 3)  # 160 control points: a whole number of vectors, so that batches agree to the last bit
 LOWEST = torch.tensor(1e-6)
@@ -207,6 +207,9 @@ def test_each_group_has_its_own_delta() -> None:
     number = torch.arange(2048)
     theta, (first, _) = views.theta(0, number), views.patches(0, number)
     for group, size in delta.items():
+        if group == "room":  # a single sound is in none
+            assert not groups(group).any()
+            continue
         inside = ((theta - 0.5).abs() < 0.2) & groups(group)
         assert (first - theta)[inside].std() == pytest.approx(size, rel=0.1)
 
@@ -286,3 +289,90 @@ def test_any_voice_has_doppelgangers(name: str) -> None:
         assert patch.shape == (2, voice.size)
         assert sound.isfinite().all()
         assert sound.abs().max() <= 1
+
+
+# ---- augmentations
+
+CHAIN = ["fade", {"name": "high-pass", "cutoff": [20, 800], "p": 1.0}, "noise"]
+
+
+def test_augmentations_change_the_audio_of_each_view_and_nothing_else() -> None:
+    plain, augmented = Doppelgangers(VOICE), Doppelgangers(VOICE, augment=CHAIN)
+    before, after = plain(seed=1, step=0, batch_size=8), augmented(seed=1, step=0, batch_size=8)
+    assert torch.equal(before.first_patch, after.first_patch)
+    assert torch.equal(before.second_patch, after.second_patch)
+    for old, new in ((before.first, after.first), (before.second, after.second)):
+        assert ((old - new).abs().amax(1) > 1e-4).all()
+    # with nudges and noise that are next to nothing, what is left to tell the views apart is what each drew
+    same = Doppelgangers(VOICE, {"level": 1e-9, "other": 0}, noise="fixed", augment=["time-shift"])
+    pair = same(seed=0, step=0, batch_size=32)
+    assert torch.allclose(pair.first_patch, pair.second_patch, atol=1e-6)
+    different = ((pair.first - pair.second).abs().amax(1) > 1e-3).float().mean()
+    assert 0.4 < different < 1  # either view is shifted with a chance of a half
+
+
+def test_augmentations_are_counted_as_the_sounds_are() -> None:
+    views = Doppelgangers(VOICE, augment=CHAIN)
+    whole = views(seed=7, step=0, batch_size=12)
+    assert_same(joined([views(seed=7, step=step, batch_size=4) for step in range(3)]), whole)
+    assert_same(views.numbered(7, torch.tensor([11, 3])), Pair(*(part[[11, 3]] for part in whole)))
+    other = views(seed=8, step=0, batch_size=12)
+    assert not torch.allclose(other.first, whole.first, atol=1e-3)
+
+
+def test_augmentations_hear_the_voice_s_sample_rate() -> None:
+    views = Doppelgangers(Voice(sample_rate=8_000, seconds=0.1), augment=[{"name": "low-pass", "cutoff": 2_000}])
+    assert views.augmentation is not None
+    assert [member.sample_rate for member in views.augmentation.members] == [8_000]
+
+
+@pytest.mark.parametrize("augment", [None, []])
+def test_no_augmentation_costs_nothing(augment: list[Any] | None) -> None:
+    views = Doppelgangers(VOICE, augment=augment)
+    assert views.augmentation is None
+    assert torch.equal(views(0, 0, batch_size=2).first, Doppelgangers(VOICE)(0, 0, batch_size=2).first)
+
+
+@pytest.mark.parametrize(
+    ("augment", "message"),
+    [
+        (["fads"], "unknown augmentation 'fads': did you mean 'fade'?"),
+        (["spec-augment"], "augment changes audio: name augmentations of waveforms, not of spectrograms."),
+        (["fade", "spec-augment"], "augmentations of waveforms and of spectrograms are in one list"),
+        ([{"name": "fade", "p": 2}], "augmentation 'fade': p is 2: give a number from 0 to 1."),
+    ],
+)
+def test_a_bad_augmentation_is_named(augment: list[Any], message: str) -> None:
+    with pytest.raises(SoundalikeError, match=f"^{re.escape(message)}"):
+        Doppelgangers(VOICE, augment=augment)
+
+
+# ---- a fixed pool
+
+
+@pytest.mark.parametrize("noise", ["view", "pair", "fixed"])
+def test_a_pool_repeats_the_same_pairs(noise: str) -> None:
+    views = Doppelgangers(VOICE, noise=noise, augment=CHAIN, pool=4)
+    fresh = Doppelgangers(VOICE, noise=noise, augment=CHAIN)
+    first = fresh.numbered(5, torch.arange(4))
+    assert_same(views.numbered(5, torch.arange(4)), first)
+    assert_same(views.numbered(5, torch.arange(4, 8)), first)
+    assert_same(views.numbered(5, torch.tensor([4_000_000_003, 6])), Pair(*(part[[3, 2]] for part in first)))
+    patches = torch.cat([views(seed=5, step=step, batch_size=3).first_patch for step in range(9)])
+    assert patches.unique(dim=0).shape[0] == 4
+    assert torch.equal(views.theta(5, torch.arange(8)), fresh.theta(5, torch.arange(4)).repeat(2, 1))
+
+
+def test_held_out_pairs_are_not_of_the_pool() -> None:
+    views, fresh, number = Doppelgangers(VOICE, pool=64), Doppelgangers(VOICE), HELD_OUT + torch.arange(200)
+    held_out = views.theta(0, number)
+    assert torch.equal(held_out, fresh.theta(0, number))
+    both = torch.cat((held_out, views.theta(0, torch.arange(64))))
+    assert both.unique(dim=0).shape[0] == 264
+    assert torch.equal(views.patches(0, number)[1], fresh.patches(0, number)[1])
+
+
+@pytest.mark.parametrize("pool", [1, 0, -5, 2.5, True, "many", HELD_OUT + 1])
+def test_a_pool_out_of_its_range_is_named(pool: Any) -> None:
+    with pytest.raises(SoundalikeError, match=f"^pool is {pool!r}: give a whole number from 2 to {HELD_OUT}"):
+        Doppelgangers(VOICE, pool=pool)

@@ -9,6 +9,7 @@ from soundalike import readout as module
 from soundalike.encoder import ResNet18
 from soundalike.errors import SoundalikeError
 from soundalike.frontend import FrontEnd, LogMel
+from soundalike.quarter_tones import QuarterTones
 from soundalike.readout import READOUTS, Pooled, Stages
 
 
@@ -162,10 +163,13 @@ def slow_stages(frontend: LogMel, encoder: ResNet18, waveform: Tensor, bands: li
     return torch.cat(parts, dim=1)
 
 
-@pytest.mark.parametrize(("bands", "kept"), [(4, [4, 4, 4, 2, 2]), (2, [2] * 5), (1, [1] * 5), (8, [8, 8, 4, 2, 2])])
+@pytest.mark.parametrize(
+    ("bands", "kept"),
+    [(4, [4, 4, 4, 2, 2]), (2, [2] * 5), (1, [1] * 5), (8, [8, 8, 4, 2, 2]), (None, [16, 16, 8, 4, 2])],
+)
 @pytest.mark.parametrize("samples", [16000, 51234])
 def test_stages_are_mean_and_deviation_of_every_stage(
-    bands: int, kept: list[int], samples: int, frontend: LogMel, encoder: ResNet18
+    bands: int | None, kept: list[int], samples: int, frontend: LogMel, encoder: ResNet18
 ) -> None:
     waveform = noise(2, samples)
     torch.testing.assert_close(
@@ -176,12 +180,56 @@ def test_stages_are_mean_and_deviation_of_every_stage(
     )
 
 
+@pytest.mark.parametrize("features", [False, True])
 @pytest.mark.parametrize("chunk", [0.01, 0.5, 1.7, 4.0])
 @pytest.mark.parametrize("samples", [16000, 65000, 97531])
-def test_chunks_of_a_long_clip_change_nothing(chunk: float, samples: int, frontend: LogMel, encoder: ResNet18) -> None:
+def test_chunks_of_a_long_clip_change_nothing(
+    chunk: float, samples: int, features: bool, frontend: LogMel, encoder: ResNet18
+) -> None:
     waveform = noise(2, samples)
-    whole = Stages(chunk=1000.0)(frontend, encoder, waveform)
-    torch.testing.assert_close(Stages(chunk=chunk)(frontend, encoder, waveform), whole, rtol=1e-4, atol=2e-5)
+    whole = Stages(features=features, chunk=1000.0)(frontend, encoder, waveform)
+    chunked = Stages(features=features, chunk=chunk)(frontend, encoder, waveform)
+    torch.testing.assert_close(chunked, whole, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("samples", [100, 16000, 50000])
+def test_statistics_of_the_features_come_first(samples: int, frontend: LogMel, encoder: ResNet18) -> None:
+    waveform = noise(2, samples)
+    readout = Stages(features=True)
+    result = readout(frontend, encoder, waveform)
+    assert result.shape == (2, readout.size(frontend, encoder)) == (2, 192 + Stages().size(frontend, encoder))
+    spectrogram = frontend.features(frontend.prepared(waveform, readout.least_samples(frontend)))[:, 0].double()
+    expected = [spectrogram.mean(1), spectrogram.std(1, correction=0), spectrogram.diff(dim=1).std(1, correction=0)]
+    torch.testing.assert_close(result[:, :192].double(), torch.cat(expected, dim=1), rtol=1e-4, atol=2e-5)
+    torch.testing.assert_close(result[:, 192:], Stages()(frontend, encoder, waveform))
+
+
+def test_quarter_tones_come_before_everything_else(frontend: LogMel, encoder: ResNet18) -> None:
+    waveform = noise(2, 70000)
+    readout = Stages(features=True, quarter_tones=True)
+    result = readout(frontend, encoder, waveform)
+    size = 2 * 168 + 192 + Stages().size(frontend, encoder)
+    assert result.shape == (2, readout.size(frontend, encoder)) == (2, size)
+    tones = QuarterTones(16000)(waveform).double()  # (2, frames, 168)
+    assert tones.shape == (2, 1 + (70000 - 2048) // 320, 168)
+    expected = torch.cat([tones.mean(1), tones.std(1, correction=0)], dim=1)
+    torch.testing.assert_close(result[:, :336].double(), expected, rtol=1e-4, atol=2e-5)
+    torch.testing.assert_close(result[:, 336:], Stages(features=True)(frontend, encoder, waveform))
+    chunked = Stages(features=True, quarter_tones=True, chunk=1.3)(frontend, encoder, waveform)
+    torch.testing.assert_close(chunked, result, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("midi", [36, 45.5, 60, 69, 81, 100])
+def test_a_tone_is_loudest_at_its_quarter_tone(midi: float) -> None:
+    hertz = 440 * 2 ** ((midi - 69) / 12)
+    tone = torch.sin(2 * torch.pi * hertz * torch.arange(16000) / 16000)[None]
+    loudest = QuarterTones(16000)(tone).mean(1).argmax(1).item()
+    assert loudest == pytest.approx(2 * (midi - 33), abs=1)  # A1, 55 Hz, is MIDI 33
+
+
+@pytest.mark.parametrize("samples", [0, 5, 2048, 3000])
+def test_quarter_tones_of_a_short_clip(samples: int) -> None:
+    assert QuarterTones(16000)(torch.zeros(1, samples)).shape == (1, 1 + max(0, samples - 2048) // 320, 168)
 
 
 def test_chunks_reach_the_encoder_and_not_the_whole_clip(

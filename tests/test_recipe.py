@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import soundalike.recipe
+from soundalike.cli import main
 from soundalike.errors import SoundalikeError
 from soundalike.recipe import LENGTHS, SECTIONS, Recipe, shipped
 from soundalike.synth import Parametric
@@ -60,7 +62,7 @@ def test_the_paper_s_run_to_the_letter() -> None:
     assert sections["voice"]["name"] == "voice"
     assert sections["views"] | {"delta": 0.25, "uniform_in": "units"} == sections["views"]
     assert sections["encoder"] | {"name": "resnet18", "size": 512} == sections["encoder"]
-    assert sections["head"] == {"name": "identity"}
+    assert sections["head"] == {"name": "identity", "every": "clip"}
     assert sections["objective"]["name"] == "align-uniform"
     assert sections["readout"]["name"] == "pooled"
     training = Recipe.load("doppelgangers").training
@@ -102,7 +104,7 @@ def test_another_part_brings_its_own_keys() -> None:
     paper = Recipe.load("doppelgangers")
     changed = paper.override({"objective": "nt-xent", "temperature": 0.2, "readout.name": "stages"})
     assert changed.sections["objective"] == {"name": "nt-xent", "temperature": 0.2}
-    assert set(changed.sections["readout"]) == {"name", "bands", "chunk"}
+    assert set(changed.sections["readout"]) == {"name", "bands", "features", "quarter_tones", "chunk"}
     # what both parts take stays as it was set
     longer = paper.override({"seconds": 0.5}).override({"voice": "parametric", "sine": 3})
     assert longer.sections["voice"]["seconds"] == 0.5
@@ -197,9 +199,12 @@ def test_keys_below_a_single_value(tiny: Recipe) -> None:
         ("delta", None, "give a number or keys and values"),
         ("milestones", 0.5, "give a list"),
         ("milestones", [0.5, "x"], "give a list"),
+        ("augment", "fade", "give a list of names, or of keys and values or null"),
+        ("pool", 2.5, "give a whole number or null"),
+        ("pool", 1, "give a whole number from 2"),
         ("peak", 3, "give a name"),
-        ("voice", ["voice"], "Known: parametric, voice, voice-fm."),
-        ("voice", None, "Known: parametric, voice, voice-fm."),
+        ("voice", ["voice"], "Known: parametric, scene, voice, voice-fm."),
+        ("voice", None, "Known: parametric, scene, voice, voice-fm."),
         ("delta.pitch", "abc", "give a number from 0 to 1"),
     ],
 )
@@ -289,6 +294,35 @@ def test_any_setting_survives_yaml_and_json(tmp_path_factory: pytest.TempPathFac
     path.write_text(recipe.to_yaml(), encoding="utf-8")
     assert Recipe.load(path) == recipe
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+@pytest.mark.parametrize(
+    "augment", [["fade"], ["high-pass", {"name": "noise", "snr_db": [5, 40], "p": 0.5}], [{"name": "fade"}], [], None]
+)
+def test_augmentations_survive_yaml_and_json_and_are_built(tiny: Recipe, tmp_path: Path, augment: Any) -> None:
+    recipe = tiny.override({"views.augment": augment, "pool": 100})
+    path = tmp_path / "mine.yaml"
+    path.write_text(recipe.to_yaml(), encoding="utf-8")
+    assert Recipe.load(path).sections == recipe.sections
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    views = Recipe.load(path).build().views
+    assert views.pool == 100
+    assert len(views.augmentation.members if views.augmentation else []) == len(augment or [])
+
+
+def test_augmentations_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def augment(value: str) -> Any:
+        assert main(["pretrain", "--print-recipe", "--views.augment", value]) == 0
+        return yaml.safe_load(capsys.readouterr().out)["views"]["augment"]
+
+    assert augment("[fade, noise]") == ["fade", "noise"]
+    assert augment("[fade, {name: high-pass, cutoff: [20, 800]}]") == [
+        "fade",
+        {"name": "high-pass", "cutoff": [20, 800]},
+    ]
+    assert augment("null") is None
+    assert main(["pretrain", "--print-recipe", "--augment", "[fads]"]) == 2
+    assert "unknown augmentation 'fads': did you mean 'fade'?" in capsys.readouterr().err
 
 
 def test_a_recipe_of_one_s_own(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from soundalike import __version__
 from soundalike.errors import SoundalikeError
+from soundalike.study import command as study
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,7 +111,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.name is None and not rest:
         parser.print_help(sys.stderr)
         raise SystemExit(2)
-    if options.name == "pretrain":  # it takes every recipe key as an option
+    if options.name in ("pretrain", "listen"):  # they take every recipe key as an option
         options.settings = rest
     elif rest:
         command = f"soundalike {options.name}" if options.name else "soundalike"
@@ -206,13 +207,29 @@ def _parser() -> argparse.ArgumentParser:
 
     c = command("render", _render, "write patches and their doppelgängers as wav files, knobs and a picture")
     c.add_argument("--out", type=_path, required=True, help="folder for the files")
-    c.add_argument("--voice", default="voice", help="voice, voice-fm or parametric (default: voice)")
+    c.add_argument("--voice", default="voice", help="voice, voice-fm, parametric or scene (default: voice)")
     c.add_argument("--count", type=_whole, default=4, help="how many patches (default: 4)")
     c.add_argument("--delta", type=_number, nargs="+", default=[0.05, 0.1, 0.25, 0.5], help="sizes of the nudges")
     c.add_argument("--seed", type=_seed, default=0, help="which patches (default: 0)")
     c.add_argument("--sample-rate", type=_whole, default=16_000, help="in Hz (default: 16000)")
     c.add_argument("--seconds", type=_number, default=1.0, help="length of every sound (default: 1)")
     c.add_argument("--uniform-in", default="units", help="units or knobs: how patches are drawn (default: units)")
+
+    c = command(
+        "listen",
+        _listen,
+        "write a page with pairs of a recipe to play, and how alike they are to an encoder",
+        epilog="Every key of the recipe is an option too, as in pretrain: --delta 0.25, --voice voice-fm.",
+    )
+    c.add_argument(
+        "--recipe", help="name of a recipe that ships, or a .yaml file (default: the model's, or doppelgangers-cpu)"
+    )
+    c.add_argument("--model", type=_path, help="model file, or the folder of its run (default: an untrained encoder)")
+    c.add_argument("--out", type=_path, required=True, help="page to write: .html")
+    c.add_argument("--count", type=_whole, default=8, help="how many pairs (default: 8)")
+    c.add_argument("--seed", type=_seed, default=0, help="which sounds (default: 0)")
+
+    study.add_arguments(command("study", study.run, "train or measure many things and compare them, with a figure"))
     return parser
 
 
@@ -239,7 +256,7 @@ def _pretrain(options: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(rest: Sequence[str]) -> dict[str, Any]:
+def _settings(rest: Sequence[str], command: str = "pretrain") -> dict[str, Any]:
     """Recipe keys out of options such as ``--delta 0.1`` and ``--delta=0.1``."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -254,7 +271,7 @@ def _settings(rest: Sequence[str]) -> dict[str, Any]:
         key, equals, value = option[2:].partition("=")
         if not equals:
             if not remaining or remaining[0].startswith("--"):
-                raise SoundalikeError(f"{option} needs a value, or is no option; see soundalike pretrain --help.")
+                raise SoundalikeError(f"{option} needs a value, or is no option; see soundalike {command} --help.")
             value = remaining.pop(0)
         # numbers, lists and null as YAML reads them; what is none of these is a name
         try:
@@ -321,6 +338,21 @@ def _render(options: argparse.Namespace) -> int:
     voice = VOICES[options.voice](sample_rate=options.sample_rate, seconds=options.seconds)
     files = render(voice, options.out, options.count, options.delta, options.seed, options.uniform_in)
     print(f"{options.out}: {len(files) - 2} sounds, patches.json, spectrograms.png")
+    return 0
+
+
+def _listen(options: argparse.Namespace) -> int:
+    settings = _settings(options.settings, "listen")
+    from soundalike.listening import listen
+    from soundalike.model import SoundModel
+    from soundalike.recipe import Recipe
+
+    model = None if options.model is None else SoundModel.load(options.model)
+    if options.recipe is None and model is not None:
+        recipe = model.recipe
+    else:
+        recipe = Recipe.load("doppelgangers-cpu" if options.recipe is None else options.recipe)
+    print(listen(recipe.override(settings), options.out, model, options.count, options.seed))
     return 0
 
 

@@ -10,10 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from soundalike.recipe import Recipe
-from soundalike.views.doppelganger import sound_numbers
-
-HELD_OUT = 1 << 40
-"""Held-out sounds have numbers from here on, which no training run reaches."""
+from soundalike.views.doppelganger import HELD_OUT, sound_numbers
 
 PAIRS_AT_ONCE = 128
 """Pairs rendered and turned into features at once on a CPU: spectra of a whole large batch would be gigabytes."""
@@ -34,7 +31,7 @@ class Learner(LightningModule):
         self.recipe, self.training_settings = recipe, recipe.training
         parts = recipe.build()
         self.views, self.frontend, self.head, self.objective = parts.views, parts.frontend, parts.head, parts.objective
-        self.encoder: torch.nn.Module = parts.encoder
+        self.encoder = parts.encoder
         self.parts = parts
         self.clock = Clock()
         self._metrics: dict[str, float] = {}
@@ -88,7 +85,7 @@ class Learner(LightningModule):
 
     def loss(self, numbers: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the pairs with these numbers (n,), and its parts."""
-        outputs = self.head(self.encoder(self.inputs(numbers)))  # (2n, size)
+        outputs = self.head.read(self.encoder, self.inputs(numbers))  # (2n, size), or (2n * moments, size)
         loss, parts = self.objective(*outputs.chunk(2))
         return loss, parts
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from soundalike.encoder import initialise
-from soundalike.errors import SoundalikeError
+from soundalike.encoder import ResNet18, initialise
+from soundalike.errors import SoundalikeError, nearest
 
 
 class Losses(NamedTuple):
@@ -210,24 +210,61 @@ def _without_diagonal(matrix: Tensor) -> Tensor:
     return matrix.masked_fill(itself, -torch.inf)
 
 
-class Identity(nn.Module):
+EVERY = ("clip", "moment")
+
+
+class Head(nn.Module):
+    """What every head offers: the way from the encoder's output to what the objective compares.
+
+    Attributes:
+        every: ``clip`` where the objective compares whole clips; ``moment`` where it compares each moment of a view
+            with the same moment of the other, and tells it from all other moments of all sounds, its own among them.
+        size: of what the objective sees.
+    """
+
+    def __init__(self, every: str, size: int) -> None:
+        """Take over what every head has.
+
+        Args:
+            every: one of ``EVERY``.
+            size: of what the objective sees.
+
+        Raises:
+            SoundalikeError: every is neither.
+        """
+        super().__init__()
+        if every not in EVERY:
+            raise SoundalikeError(f"head: every is {every!r}: {nearest(str(every), EVERY)}")
+        self.every = every
+        self.size = size
+
+    def read(self, encoder: ResNet18, x: Tensor) -> Tensor:
+        """What the objective sees of a batch of features ``(n, ...)``: ``(n, size)``, or ``(n * moments, size)``."""
+        projected: Tensor = self(encoder.moments(x).flatten(0, 1) if self.every == "moment" else encoder(x))
+        return projected
+
+
+class Identity(Head):
     """No head: the objective sees the encoder's output, as in the published doppelgängers run."""
 
-    def __init__(self, size_in: int) -> None:
+    def __init__(self, size_in: int, every: str = "clip") -> None:
         """Take over the size.
 
         Args:
             size_in: of the encoder's output.
+            every: ``clip`` or ``moment``, as in `Head`.
+
+        Raises:
+            SoundalikeError: every is neither.
         """
-        super().__init__()
-        self.size = size_in
+        super().__init__(every, size_in)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the input."""
         return x
 
 
-class Projection(nn.Module):
+class Projection(Head):
     """A perceptron whose output the objective sees, with batch normalisation and ReLU between its layers.
 
     Source: Chen et al. 2020 (arXiv 2002.05709), section 2.1; three layers are CLAR's
@@ -240,6 +277,7 @@ class Projection(nn.Module):
         hidden: int = 512,
         size: int = 128,
         layers: int = 2,
+        every: str = "clip",
         generator: torch.Generator | None = None,
     ) -> None:
         """Build the head with random weights.
@@ -249,16 +287,16 @@ class Projection(nn.Module):
             hidden: of every layer but the last.
             size: of the output.
             layers: number of linear layers.
+            every: ``clip`` or ``moment``, as in `Head`.
             generator: of the random weights, on the CPU; None for a fresh one with seed 0.
 
         Raises:
             SoundalikeError: a value outside its range.
         """
-        super().__init__()
+        super().__init__(every, size)
         for name, value in (("size_in", size_in), ("hidden", hidden), ("size", size), ("layers", layers)):
             if value < 1:
                 raise SoundalikeError(f"projection: {name} is {value}; it must be at least 1.")
-        self.size = size
         sizes = [size_in, *[hidden] * (layers - 1), size]
         parts: list[nn.Module] = []
         for below, here in itertools.pairwise(sizes[:-1]):

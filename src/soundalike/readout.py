@@ -12,6 +12,7 @@ from torch.nn import functional
 from soundalike.encoder import ResNet18
 from soundalike.errors import SoundalikeError
 from soundalike.frontend import FrontEnd
+from soundalike.quarter_tones import QuarterTones
 
 # Sound that goes through the encoder at once, in seconds over all clips: bounds memory, never changes a
 # result.
@@ -109,30 +110,42 @@ class Stages:
 
     The encoder runs fully convolutionally over the clip. Along the frequency axis each stage keeps a few
     bands, averaged evenly: ``min(bands, max(2, F // 2))`` of its F, so 4, 4, 4, 2, 2 for 64 mel bands and
-    the default. The embedding is, stage by stage, all means and then all (population) standard deviations:
-    5120 numbers for a ResNet-18 of width 64, 2560 for one of width 32. Nothing is
-    padded unless a clip is shorter than 16 frames (0.175 s of the VGGish front end), because statistics would
-    include the silence; so clips of half a second are read as they are.
+    the default; or all of them, 16, 16, 8, 4, 2. The embedding is, stage by stage, all means and then all
+    (population) standard deviations: 5120 numbers for a ResNet-18 of width 64, 2560 for one of width 32, and twice
+    as many with all bands.
+
+    What an encoder that sees mel bands cannot tell apart can come first: the mean and the standard deviation of each
+    of its features and the standard deviation of its change from frame to frame; and the mean and the standard
+    deviation of each quarter tone (`QuarterTones`), so that pitch is not lost.
+
+    Nothing is padded unless a clip is shorter than 16 frames (0.175 s of the VGGish front end), because statistics
+    would include the silence; so clips of half a second are read as they are.
 
     Long clips are worked off in chunks that overlap by the reach of the encoder, which gives the same
     statistics.
     """
 
-    def __init__(self, bands: int = 4, chunk: float = 30.0) -> None:
+    def __init__(
+        self, bands: int | None = 4, features: bool = False, quarter_tones: bool = False, chunk: float = 30.0
+    ) -> None:
         """Choose the bands.
 
         Args:
-            bands: the most frequency bands that a stage keeps.
+            bands: the most frequency bands that a stage keeps; None keeps all of them.
+            features: whether statistics of the front end's features come before those of the stages.
+            quarter_tones: whether statistics of quarter tones come before everything else.
             chunk: seconds of a clip that go through the encoder at once; bounds memory, changes no result.
 
         Raises:
             SoundalikeError: a value outside its range.
         """
-        if bands < 1:
-            raise SoundalikeError(f"stages: bands is {bands}; keep at least 1.")
+        if bands is not None and bands < 1:
+            raise SoundalikeError(f"stages: bands is {bands}; keep at least 1, or leave it empty to keep all.")
         if not chunk > 0:
             raise SoundalikeError(f"stages: chunk is {chunk:g} s; it must be above 0.")
         self.bands = bands
+        self.features = features
+        self.quarter_tones = quarter_tones
         self.chunk = chunk
 
     def least_samples(self, frontend: FrontEnd) -> int:
@@ -140,11 +153,15 @@ class Stages:
         return frontend.window_samples + (_LEAST_FRAMES - 1) * frontend.hop_samples
 
     def size(self, frontend: FrontEnd, encoder: ResNet18) -> int:
-        """Length of an embedding: two numbers for each channel and band of each stage."""
+        """Length of an embedding: two numbers for each channel and band of each stage, three for each feature."""
+        before = 3 * frontend.channels * (frontend.bands or 1) if self.features else 0
+        before += 2 * QuarterTones.tones(frontend.sample_rate) if self.quarter_tones else 0
         if frontend.bands is None:
-            return 2 * sum(encoder.widths)
+            return before + 2 * sum(encoder.widths)
         heights = [math.ceil(frontend.bands / stride) for stride in encoder.strides]
-        return sum(2 * width * self._kept(height) for width, height in zip(encoder.widths, heights, strict=True))
+        return before + sum(
+            2 * width * self._kept(height) for width, height in zip(encoder.widths, heights, strict=True)
+        )
 
     def __call__(self, frontend: FrontEnd, encoder: ResNet18, waveform: Tensor) -> Tensor:
         """Read the embeddings of clips of equal length.
@@ -168,16 +185,32 @@ class Stages:
         margin = _round_up(encoder.reach, grid)
         step = _round_up(self.chunk * frontend.sample_rate / frontend.hop_samples, grid)
         moments = [_Moments() for _ in encoder.widths]
+        levels, changes = _Moments(), _Moments()  # of the features
         for start in range(0, frames, step):
             stop = min(start + step, frames)
             left, right = max(0, start - margin), min(stop + margin, frames)
             first = left * frontend.hop_samples
             last = (right - 1) * frontend.hop_samples + frontend.window_samples
-            outputs = encoder.stages(frontend.features(waveform[:, first:last]))
+            features = frontend.features(waveform[:, first:last])  # (n, channels, right - left, bands)
+            if self.features:
+                levels.add(features[:, :, start - left : stop - left].float())
+                # the change from one chunk to the next belongs to the later one
+                changes.add(features[:, :, max(start - left - 1, 0) : stop - left].float().diff(dim=2))
+            outputs = encoder.stages(features)
             for stage, stride, output in zip(moments, encoder.strides, outputs, strict=True):
                 begin, end = (start - left) // stride, math.ceil((stop - left) / stride)
                 stage.add(self._banded(output[:, :, begin:end]))
-        return torch.cat([part for stage in moments for part in stage.read()], dim=1)
+        of_tones = self._tones(frontend, waveform) if self.quarter_tones else ()
+        of_features = [*levels.read(), changes.read()[1]] if self.features else []
+        return torch.cat([*of_tones, *of_features, *(part for stage in moments for part in stage.read())], dim=1)
+
+    def _tones(self, frontend: FrontEnd, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of every quarter tone, (n, tones) each."""
+        tones = QuarterTones(frontend.sample_rate).to(waveform.device)
+        moments = _Moments()
+        for part in tones.parts(waveform, self.chunk):
+            moments.add(tones(part).transpose(1, 2))  # (n, tones, frames)
+        return moments.read()
 
     def _banded(self, output: Tensor) -> Tensor:
         if output.ndim == 4:  # (n, channels, T, F)
@@ -185,7 +218,7 @@ class Stages:
         return output.float()
 
     def _kept(self, height: int) -> int:
-        return min(self.bands, height, max(2, height // 2))
+        return height if self.bands is None else min(self.bands, height, max(2, height // 2))
 
 
 class _Moments:
@@ -199,6 +232,8 @@ class _Moments:
     def add(self, x: Tensor) -> None:
         """Take in ``(n, channels, T, ...)``."""
         count = x.shape[2]
+        if count == 0:
+            return
         variance, mean = torch.var_mean(x, dim=2, correction=0)
         square = variance * count
         if self.count == 0:

@@ -22,7 +22,7 @@ from torch import nn
 from soundalike.encoder import ENCODERS, ResNet18
 from soundalike.errors import SoundalikeError, nearest
 from soundalike.frontend import FRONTENDS, FrontEnd
-from soundalike.objective import HEADS, OBJECTIVES
+from soundalike.objective import HEADS, OBJECTIVES, Head
 from soundalike.readout import READOUTS, ReadOut
 from soundalike.synth import VOICES, Synthesizer
 from soundalike.training import Training
@@ -252,7 +252,7 @@ class Parts:
     views: Doppelgangers
     frontend: FrontEnd
     encoder: ResNet18
-    head: nn.Module
+    head: Head
     objective: nn.Module
     readout: ReadOut
 
@@ -310,7 +310,8 @@ def _kind_in_words(kind: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_kind_in_words(option) for option in typing.get_args(kind))
     if origin in (tuple, list):
-        return "a list such as [0.5, 0.75]"
+        several = typing.get_args(kind)[0] is Any
+        return "a list of names, or of keys and values" if several else "a list such as [0.5, 0.75]"
     return words.get(kind, "keys and values")
 
 

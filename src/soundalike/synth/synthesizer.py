@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,7 @@ class Synthesizer(nn.Module):
         self.register_buffer("positions", positions.unflatten(0, (self.grid.blocks, self.grid.length)), False)
         self.peak = peak
         self._compiled: Compiled | None = None
+        self._halves: tuple[Callable[..., Any], ...] = ()  # what was compiled
 
     def assemble(self, *banks: Bank) -> None:
         """Fixes the order of the knobs: bank after bank, module after module."""
@@ -224,12 +226,21 @@ class Synthesizer(nn.Module):
             CompilationError: there is no compiler, or it does not work.
         """
         started = time.perf_counter()
-        halves = Compiled(self, rows)
-        device = self.table.minimum.device
+        rendering = Compiled(self._compiled_render(rows), rows)
         with failures_in_one_sentence():
-            halves(torch.full((1, self.size), 0.5, device=device), self._noise_keys(0, 1))
-        self._compiled = halves
+            rendering(torch.full((1, self.size), 0.5, device=self.positions.device), self._noise_keys(0, 1))
+        self._compiled = rendering
         return time.perf_counter() - started
+
+    def _compiled_render(self, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
+        """A twin of `_render` for ``rows`` sounds and no gradients, compiled at its first call."""
+        self._halves = compiled(self._slow), compiled(self._fast, one_kernel=True)
+
+        def render(patch: Tensor, noise: Tensor) -> Tensor:
+            units, *control = self._halves[0](patch)
+            return self._halves[1](units, tuple(control), noise)
+
+        return render
 
     def _checked(self, patch: Tensor) -> Tensor:
         if patch.dim() not in (1, 2) or patch.shape[-1] != self.size:
@@ -275,25 +286,24 @@ class Synthesizer(nn.Module):
 
 
 class Compiled:
-    """Both halves of a voice, compiled for a fixed number of sounds.
+    """A rendering compiled for a fixed number of sounds; fewer are filled up, so that nothing is compiled again.
 
     Args:
-        voice: whose halves.
+        render: sounds (n, samples) of patches (n, size) and their noise, as `Synthesizer._render`.
         rows: how many sounds.
     """
 
-    def __init__(self, voice: Synthesizer, rows: int) -> None:
-        self.rows = rows
-        self.slow, self.fast = compiled(voice._slow), compiled(voice._fast, one_kernel=True)
+    def __init__(self, render: Callable[[Tensor, Tensor], Tensor], rows: int) -> None:
+        self.render, self.rows = render, rows
 
     @torch.inference_mode(False)  # another mode would be compiled once more
     @torch.no_grad()
     def __call__(self, patch: Tensor, noise: Tensor) -> Tensor:
         """Sounds (n, samples) of patches (n, size), with noise as `Synthesizer._render` takes it."""
-        sounds = []
-        for some, its_noise in zip(patch.split(self.rows), noise.split(self.rows), strict=True):
-            units, *control = self.slow(self._filled(some))
-            sounds.append(self.fast(units, tuple(control), self._filled(its_noise))[: some.shape[0]])
+        sounds = [
+            self.render(self._filled(some), self._filled(its_noise))[: some.shape[0]]
+            for some, its_noise in zip(patch.split(self.rows), noise.split(self.rows), strict=True)
+        ]
         return sounds[0] if len(sounds) == 1 else torch.cat(sounds)
 
     def _filled(self, part: Tensor) -> Tensor:

@@ -182,5 +182,5 @@ class Parametric(Synthesizer):
         return self.mixer(units, [*sounds[: self.audible], *fm, noise * hiss])
 
 
-VOICES: dict[str, type[Synthesizer]] = {"voice": Voice, "voice-fm": VoiceFM, "parametric": Parametric}
-"""Voices by the name that recipes and commands use."""
+INSTRUMENTS: dict[str, type[Synthesizer]] = {"voice": Voice, "voice-fm": VoiceFM, "parametric": Parametric}
+"""Voices that make one sound, by the name that recipes and commands use."""

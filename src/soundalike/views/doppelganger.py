@@ -6,7 +6,7 @@ Cherep and Singh, "Contrastive Learning from Synthetic Audio Doppelgängers", IC
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,15 @@ from torch import Tensor, nn
 from soundalike import random
 from soundalike.errors import SoundalikeError, nearest
 from soundalike.synth import GROUPS, Synthesizer
+from soundalike.views.augment.compose import Compose
+
+HELD_OUT = 1 << 40
+"""Held-out sounds have numbers from here on, which no training run reaches and no pool repeats."""
 
 LOWEST_KNOB = 1e-6  # the paper's lower clip; the upper is 1
 
 # Independent uses of one seed. Their numbers are part of the format: another order makes other sounds of a seed.
-_THETA, _FIRST, _SECOND, _FIRST_NOISE, _SECOND_NOISE = range(2, 7)
+_THETA, _FIRST, _SECOND, _FIRST_NOISE, _SECOND_NOISE, _FIRST_AUGMENT, _SECOND_AUGMENT = range(2, 9)
 NOISES = ("view", "pair", "fixed")
 
 
@@ -26,9 +30,9 @@ class Pair(NamedTuple):
     """Two views of each sound and the patches that made them; row i of each belongs together."""
 
     first: Tensor
-    """(n, samples) audio."""
+    """(n, samples) audio, augmented where the views are."""
     second: Tensor
-    """(n, samples) audio."""
+    """(n, samples) audio, augmented where the views are."""
     first_patch: Tensor
     """(n, size) knob positions."""
     second_patch: Tensor
@@ -56,9 +60,15 @@ class Doppelgangers(nn.Module):
         uniform_in: ``units`` or ``knobs``, as in `Synthesizer.spread`.
         noise: ``view`` gives each view noise of its own, ``pair`` one noise to both, ``fixed`` one noise to every
             sound of every batch, as the paper's renderer does.
+        augment: augmentations of each view's audio, one after the other, as `Compose` takes them: names, or mappings
+            with a ``name`` and arguments. Each view draws numbers of its own, counted as the sounds are.
+        pool: how many different pairs there are, 2 or more: sound number k is number k % pool, so that a long run
+            meets the same pairs over and over. Held-out sounds, those from `HELD_OUT` on, keep their numbers. Without
+            it no pair ever comes twice.
 
     Raises:
-        SoundalikeError: delta is out of its range, or a name is unknown.
+        SoundalikeError: delta, pool or an augmentation's argument is out of its range, a name is unknown, or an
+            augmentation is one of spectrograms.
     """
 
     deltas: Tensor
@@ -69,12 +79,19 @@ class Doppelgangers(nn.Module):
         delta: float | Mapping[str, float] = 0.25,
         uniform_in: str = "units",
         noise: str = "view",
+        augment: list[Any] | None = None,
+        pool: int | None = None,
     ) -> None:
         super().__init__()
+        if pool is not None and (isinstance(pool, bool) or not isinstance(pool, int) or not 2 <= pool <= HELD_OUT):
+            raise SoundalikeError(f"pool is {pool!r}: give a whole number from 2 to {HELD_OUT}, or leave it out.")
         if noise not in NOISES:
             raise SoundalikeError(f"noise is {noise!r}: {nearest(str(noise), NOISES)}")
         voice.spread(torch.zeros(0, voice.size), uniform_in)  # says which names there are
-        self.voice, self.uniform_in, self.noise = voice, uniform_in, noise
+        self.voice, self.uniform_in, self.noise, self.pool = voice, uniform_in, noise, pool
+        self.augmentation = Compose(augment, voice.sample_rate) if augment else None
+        if self.augmentation is not None and self.augmentation.axes != 2:
+            raise SoundalikeError("augment changes audio: name augmentations of waveforms, not of spectrograms.")
         by_group = group_deltas(delta)
         deltas = [by_group[spec.group] for spec in voice.specs]
         self.register_buffer("deltas", torch.tensor(deltas, dtype=torch.float32), persistent=False)
@@ -104,15 +121,18 @@ class Doppelgangers(nn.Module):
         Returns:
             `Pair` of n rows.
         """
-        number = number.to(self.deltas.device)
+        number = self._pooled(number.to(self.deltas.device))
         first_patch, second_patch = self.patches(seed, number)
         # both views in one batch: one pass through the voice
         audio = self.voice(torch.cat((first_patch, second_patch)), noise_seed=self._noise_seeds(seed, number))
+        if self.augmentation is not None:
+            audio = self.augmentation(audio, uniform=self._augment_numbers(seed, number))
         first, second = audio.chunk(2)  # (n, samples) each
         return Pair(first, second, first_patch, second_patch)
 
     def patches(self, seed: int, number: Tensor) -> tuple[Tensor, Tensor]:
         """The two patches (n, size) of each numbered pair, without rendering them."""
+        number = self._pooled(number)
         theta = self.theta(seed, number)
 
         def nudged(stream: int) -> Tensor:
@@ -123,8 +143,20 @@ class Doppelgangers(nn.Module):
 
     def theta(self, seed: int, number: Tensor) -> Tensor:
         """The patches (n, size) that the views are nudged from. Training never hears them."""
-        uniform = random.uniform(random.keys(seed, number, stream=_THETA), self.voice.size)
+        uniform = random.uniform(random.keys(seed, self._pooled(number), stream=_THETA), self.voice.size)
         return self.voice.spread(uniform, self.uniform_in)
+
+    def _pooled(self, number: Tensor) -> Tensor:
+        """Numbers of the pool in place of those beyond it; the same when asked twice."""
+        if self.pool is None:
+            return number
+        return torch.where(number < HELD_OUT, number % self.pool, number)
+
+    def _augment_numbers(self, seed: int, number: Tensor) -> Tensor:
+        """Uniform numbers for each first view, then for each second view, (2n, numbers)."""
+        assert self.augmentation is not None
+        views = [random.keys(seed, number, stream=stream) for stream in (_FIRST_AUGMENT, _SECOND_AUGMENT)]
+        return random.uniform(torch.cat(views), self.augmentation.numbers)
 
     def _noise_seeds(self, seed: int, number: Tensor) -> Tensor:
         """A noise seed for each first view, then for each second view, (2n,)."""

@@ -1,0 +1,1 @@
+"""Studies: many runs or many sounds compared, each with a table and a figure."""

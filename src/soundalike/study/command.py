@@ -1,0 +1,211 @@
+"""``soundalike study NAME …``: the arguments of each study, and what they start. Nothing heavy is imported before."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from soundalike.errors import SoundalikeError, nearest
+
+if TYPE_CHECKING:
+    from soundalike.embedding import Embedder
+
+STUDIES = {
+    "doppelgangers": "δ × voice × augmentation, and a fixed pool of pairs against endless fresh ones",
+    "similarity": "how alike the two views of a pair are to an encoder, against δ",
+    "spectra": "spectral features of synthetic sounds beside real recordings",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What ``soundalike study`` takes: a name, and what that study takes."""
+    listed = "; ".join(f"{name}: {what}" for name, what in STUDIES.items())
+    parser.epilog = f"{listed}. soundalike study NAME --help shows its options."
+    parser.add_argument("study", nargs=argparse.REMAINDER, metavar="NAME ...", help="the study, and its options")
+    parser.set_defaults(kind=type(parser))  # each study's own parser complains in the same way
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs a study.
+
+    Args:
+        options: what the parser of `add_arguments` gives.
+
+    Returns:
+        Exit code: 0 done, 1 done but for some cells or files.
+
+    Raises:
+        SoundalikeError: there is no such study, or its arguments are wrong.
+    """
+    name, *rest = options.study or [None]
+    if name is None:
+        raise SoundalikeError(f"study needs a name. Known: {', '.join(STUDIES)}.")
+    if name not in STUDIES:
+        raise SoundalikeError(f"unknown study {name!r}: {nearest(name, STUDIES)}")
+    parser = options.kind(prog=f"soundalike study {name}", description=STUDIES[name], allow_abbrev=False)
+    parser.add_argument("--out", required=True, type=Path, help="folder for the study")
+    add, start = {
+        "doppelgangers": (_add_doppelgangers, _doppelgangers),
+        "similarity": (_add_similarity, _similarity),
+        "spectra": (_add_spectra, _spectra),
+    }[name]
+    add(parser)
+    return start(parser.parse_args(rest))
+
+
+def _several(parser: argparse.ArgumentParser, option: str, default: str, kind: type = str) -> None:
+    parser.add_argument(option, nargs="+", type=kind, metavar="LEVEL", help=f"levels to study (default: {default})")
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 1 << 32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {(1 << 32) - 1}")
+    return int(text)
+
+
+def _add_doppelgangers(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "The same command again goes on where it was broken off, and runs no finished cell again."
+    parser.add_argument(
+        "--budget", type=float, required=True, metavar="MINUTES", help="of training over all cells, in equal parts"
+    )
+    parser.add_argument("--task", action="append", required=True, help="as soundalike evaluate takes it")
+    parser.add_argument("--data", action="append", required=True, type=Path, help="as soundalike evaluate takes it")
+    parser.add_argument("--recipe", default="doppelgangers-cpu", help="what all cells share (default: %(default)s)")
+    _several(parser, "--delta", "0.01 0.05 0.1 0.25 0.5", float)
+    _several(parser, "--voice", "voice voice-fm parametric")
+    _several(parser, "--augment", "none paper")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each setting (default: 1)")
+    parser.add_argument(
+        "--pool", type=int, default=100_000, help="pairs of the fixed pool; 0: no such run (default: 100000)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument("--quiet", action="store_true", help="no progress lines")
+
+
+def _doppelgangers(options: argparse.Namespace) -> int:
+    if len(options.data) not in (1, len(options.task)):
+        raise SoundalikeError(
+            f"{len(options.task)} --task and {len(options.data)} --data: give one --data for each --task, or one."
+        )
+    from soundalike import datasets
+    from soundalike.memory import keep_freed_memory
+    from soundalike.recipe import Recipe
+    from soundalike.study import doppelgangers
+
+    keep_freed_memory()
+    cells = doppelgangers.cells(
+        options.delta or doppelgangers.DELTAS,
+        options.voice or doppelgangers.STUDIED_VOICES,
+        options.augment or tuple(doppelgangers.AUGMENT),
+        options.seeds,
+        options.pool,
+    )
+    folders = options.data * (len(options.task) if len(options.data) == 1 else 1)
+    found = [datasets.read(task, folder) for task, folder in zip(options.task, folders, strict=True)]
+    recipe = Recipe.load(options.recipe)
+    failed = doppelgangers.run(options.out, options.budget, found, recipe, cells, options.device, options.quiet)
+    for cell, why in failed:
+        print(f"failed: {cell.title}: {why}", file=sys.stderr)
+    report = options.out / doppelgangers.REPORT
+    print(report if report.exists() else options.out)
+    return 1 if failed else 0
+
+
+def _add_similarity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, help="model file, or the folder of its run (default: untrained only)")
+    parser.add_argument(
+        "--recipe", help="of the untrained encoder where no model is given (default: doppelgangers-cpu)"
+    )
+    _several(parser, "--voice", "the recipe's")
+    _several(parser, "--delta", "0.01 0.05 0.1 0.25 0.5", float)
+    parser.add_argument("--count", type=int, default=512, help="pairs for each δ (default: 512)")
+    parser.add_argument("--seed", type=_seed, default=0, help="which patches (default: 0)")
+
+
+def _similarity(options: argparse.Namespace) -> int:
+    if options.model is not None and options.recipe is not None:
+        raise SoundalikeError("a model brings its own recipe: give --model or --recipe, not both.")
+    from soundalike.memory import keep_freed_memory
+    from soundalike.model import SoundModel
+    from soundalike.output import make_folder
+    from soundalike.probe.floor import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
+    from soundalike.recipe import Recipe
+    from soundalike.study import similarity
+    from soundalike.study.doppelgangers import DELTAS
+
+    keep_freed_memory()
+    model = SoundModel.load(options.model) if options.model else None
+    recipe = model.recipe if model else Recipe.load(options.recipe or "doppelgangers-cpu")
+    embedders: dict[str, Embedder] = {"model": model} if model else {}
+    embedders |= {UNTRAINED_ENCODER: SoundModel(recipe).untrained(0), LOG_MEL_STATISTICS: LogMelStatistics()}
+    rates = {embedder.sample_rate for embedder in embedders.values()}
+    if len(rates) > 1:
+        raise SoundalikeError(f"the model hears at {model and model.sample_rate} Hz: this study compares at 16000 Hz.")
+    out = make_folder(options.out)
+    found, views = {}, recipe.sections["views"]
+    drawn, noise = views.get("uniform_in", "units"), views.get("noise", "view")
+    for name in dict.fromkeys(options.voice or [recipe.sections["voice"]["name"]]):
+        voice = recipe.override({"voice": name}).build().voice
+        deltas = options.delta or DELTAS
+        found[name] = similarity.measure(voice, embedders, deltas, options.count, drawn, noise, options.seed)
+    about = (
+        f"Embeddings of {options.count} pairs for each δ, the mean of all sounds taken away. One δ for all knobs; "
+        f"patches uniform in {drawn}."
+    )
+    similarity.write(found, out, about)
+    for row in similarity.rows(found):
+        print("  ".join(row))
+    print(out / similarity.REPORT)
+    return 0
+
+
+def _add_spectra(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--recipe", action="append", help="whose sounds to draw; may be repeated (default: doppelgangers-cpu)"
+    )
+    parser.add_argument(
+        "--data", action="append", required=True, type=Path, help="folder of recordings; may be repeated"
+    )
+    parser.add_argument("--count", type=int, default=500, help="the most sounds of each source (default: 500)")
+    parser.add_argument("--seed", type=_seed, default=0, help="which sounds (default: 0)")
+
+
+def _spectra(options: argparse.Namespace) -> int:
+    if options.count < 2:
+        raise SoundalikeError(f"--count is {options.count}: give at least 2 sounds.")
+    from soundalike.output import make_folder
+    from soundalike.recipe import Recipe
+    from soundalike.study import spectra
+
+    recipes = [Recipe.load(name) for name in dict.fromkeys(options.recipe or ["doppelgangers-cpu"])]
+    out = make_folder(options.out)
+    real: dict[str, spectra.Table] = {}
+    broken: list[tuple[Path, str]] = []
+    for folder in dict.fromkeys(options.data):
+        found, unread = spectra.of_folder(folder, options.count, options.seed)
+        real[_distinct(folder.absolute().name, real)] = found
+        broken += unread
+    synthetic: dict[str, spectra.Table] = {}
+    for recipe in recipes:
+        synthetic[_distinct(recipe.name, {**synthetic, **real})] = spectra.of_recipe(
+            recipe, options.count, options.seed
+        )
+    for source, others in spectra.write(synthetic, real, out)["distance"].items():
+        for other, numbers in others.items():
+            print(f"{source} from {other}: {numbers['mean']:.2f} standard deviations in the mean of all features")
+    for path, reason in broken:
+        print(f"left out: {path}: {reason}", file=sys.stderr)
+    print(out / spectra.REPORT)
+    return 1 if broken else 0
+
+
+def _distinct(name: str, taken: Mapping[str, object]) -> str:
+    """The name, with a number where it is taken."""
+    number = 2
+    found = name
+    while found in taken:
+        found, number = f"{name} {number}", number + 1
+    return found

@@ -1,0 +1,74 @@
+"""What every cell of a study is scored with: the probes of ``evaluate`` on the same tasks, nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from soundalike.errors import SoundalikeError
+
+if TYPE_CHECKING:
+    from soundalike.datasets import Dataset
+    from soundalike.embedding import Embedder
+
+
+class Scorer:
+    """Scores embedders on tasks.
+
+    Args:
+        datasets: the tasks, at least one.
+
+    Raises:
+        SoundalikeError: there is no task.
+    """
+
+    def __init__(self, datasets: Sequence[Dataset]) -> None:
+        if not datasets:
+            raise SoundalikeError("a study needs a task to score with; give --task and --data.")
+        self.datasets: list[Dataset] = []
+        for dataset in datasets:
+            name, number = dataset.name, 1
+            while name in self.names:
+                number += 1
+                name = f"{dataset.name} {number}"
+            self.datasets.append(replace(dataset, name=name))
+
+    @property
+    def names(self) -> list[str]:
+        """The tasks, told apart by a number where two have one name."""
+        return [dataset.name for dataset in self.datasets]
+
+    def __call__(self, embedder: Embedder) -> dict[str, Any]:
+        """Probe frozen embeddings.
+
+        Args:
+            embedder: from waveforms to vectors.
+
+        Returns:
+            Plain data: ``tasks`` (task to probe to ``mean`` and ``std`` over folds, in [0, 1], and ``clips``) and
+            ``mean`` (probe to the mean over tasks).
+
+        Raises:
+            SoundalikeError: none of a task's clips can be embedded.
+        """
+        from soundalike.embedding import embed_files
+        from soundalike.probe.score import PROBES, score
+
+        tasks: dict[str, Any] = {}
+        for dataset in self.datasets:
+            embedded = embed_files(dataset.paths, {"model": embedder})
+            if not embedded.paths:
+                first = embedded.failures[0]
+                raise SoundalikeError(
+                    f"{dataset.name}: none of its clips could be embedded; the first one, {first.path}: {first.reason}"
+                )
+            found = score(embedded.vectors["model"], dataset.select(embedded.rows))
+            probes = {probe: {"mean": result.mean, "std": result.std} for probe, result in found.probes.items()}
+            tasks[dataset.name] = {"clips": found.clips, **probes}
+        return {
+            "tasks": tasks,
+            "mean": {probe: float(np.mean([task[probe]["mean"] for task in tasks.values()])) for probe in PROBES},
+        }

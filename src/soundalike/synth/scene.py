@@ -1,0 +1,148 @@
+"""Scenes: several sounds in time, each through resonances that move, over a background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from soundalike import random
+from soundalike.compilation import compiled
+from soundalike.errors import SoundalikeError, nearest
+from soundalike.synth.control import Bank
+from soundalike.synth.parameter import ParameterSpec
+from soundalike.synth.resonance import DECIBEL, Frames, Resonances, tilted
+from soundalike.synth.synthesizer import Synthesizer
+from soundalike.synth.voice import INSTRUMENTS
+
+LOUDNESS = 0.1
+"""Root mean square over the whole scene of a sound at level 0 dB: 20 dB below full scale, as in most recordings."""
+_QUIETEST = 1e-6  # what is quieter than that, mean square, is silence and not made louder
+_EVENT, _BACKGROUND = range(2)  # uses of a scene's noise key
+
+
+class Scene(Synthesizer):
+    """Several sounds of one voice, each with its own patch, resonances, loudness and onset, over a background.
+
+    One note of a synthesizer starts with the clip and hardly ever ends in it; a recording holds several sounds,
+    through mouths, bodies and rooms, and something behind them.
+
+    Args:
+        instrument: the voice that makes the sounds, such as ``voice``.
+        events: how many sounds, at least 1.
+        sample_rate: samples a second.
+        seconds: length of every scene.
+        control_rate: control points a second, of the voice.
+        peak: ``own``, ``first`` or ``none``, as in `Synthesizer`.
+
+    Raises:
+        SoundalikeError: the voice is unknown, or there is no event.
+    """
+
+    def __init__(
+        self,
+        instrument: str = "voice",
+        events: int = 2,
+        sample_rate: int = 16_000,
+        seconds: float = 1.0,
+        control_rate: float = 480.0,
+        peak: str = "own",
+    ) -> None:
+        super().__init__(sample_rate, seconds, control_rate, peak)
+        if instrument not in INSTRUMENTS:
+            raise SoundalikeError(f"instrument is {instrument!r}: {nearest(str(instrument), INSTRUMENTS)}")
+        if isinstance(events, bool) or not isinstance(events, int) or events < 1:
+            raise SoundalikeError(f"events is {events!r}: give a whole number of at least 1.")
+        self.events = events
+        self.instrument = INSTRUMENTS[instrument](
+            sample_rate=sample_rate, seconds=seconds, control_rate=control_rate, peak="own"
+        )
+        self.frames = Frames(self.samples, sample_rate)
+        names = [f"event_{i}" for i in range(1, events + 1)]
+        self.patches = Bank(names, self.instrument.specs)
+        self.places = Bank(
+            names,
+            (
+                ParameterSpec("onset", 0.0, 0.8 * self.seconds, 0.5, group="envelope", unit="s"),
+                ParameterSpec("level", -30.0, 0.0, group="level", unit="dB"),
+            ),
+        )
+        self.resonances = Resonances(names, self.frames)
+        self.background = Bank(
+            ("background",),
+            (
+                ParameterSpec("level", -60.0, 10.0, group="room", unit="dB"),
+                ParameterSpec("tilt", -12.0, 0.0, group="room", unit="dB/octave"),
+            ),
+        )
+        self.assemble(self.patches, self.places, self.resonances, self.background)
+
+    def _compiled_render(self, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
+        self.instrument.compile_halves(rows)
+        self._halves = compiled(self._placed), compiled(self._mix)
+        return lambda patch, noise: self._wired(patch, noise, *self._halves)
+
+    def _render(self, patch: Tensor, noise: Tensor) -> Tensor:
+        return self._wired(patch, noise, self._placed, self._mix)
+
+    def _wired(
+        self, patch: Tensor, noise: Tensor, placed: Callable[..., Tensor], mixed: Callable[..., Tensor]
+    ) -> Tensor:
+        units = self.table.to_units(patch)
+        sounds = placed(self._sounds(patch, noise), self.places.read(units)[0])  # (n, events, samples)
+        hiss = self._hiss(noise).to(sounds)  # (n, samples)
+        spectra = self.frames.spectra(torch.cat((sounds.flatten(0, 1), hiss)))  # (n events + n, frames, bins)
+        events, behind = torch.view_as_real(spectra).split((len(patch) * self.events, len(hiss)))
+        mix = mixed(units, events.unflatten(0, (-1, self.events)), behind)
+        sound = self.frames.sound(torch.view_as_complex(mix))
+        if self.peak == "own":
+            sound = sound / sound.abs().amax(dim=1, keepdim=True).clamp(min=1.0)
+        return sound
+
+    def _sounds(self, patch: Tensor, noise: Tensor) -> Tensor:
+        """What the voice makes of every event's patch, (n, events, samples)."""
+        patches = self.patches.knobs(patch).flatten(0, 1)  # (n events, size of the voice)
+        if noise.dim() == 1:
+            events = torch.arange(self.events, device=noise.device)
+            seeds = random.keys(noise[:, None].long(), events, stream=_EVENT).long()  # (n, events)
+            sounds = self.instrument(patches, seeds.flatten())
+        else:
+            same = self.grid.waveform(noise)[:, None].expand(-1, self.events, -1)
+            sounds = self.instrument(patches, noise=same.flatten(0, 1))
+        return sounds.unflatten(0, (-1, self.events))
+
+    def _placed(self, sounds: Tensor, onset: Tensor) -> Tensor:
+        """Sounds (n, events, samples) moved to where they begin, (n, events) in seconds."""
+        late = (onset * self.sample_rate)[..., None]  # between samples by a straight line: gradients reach it
+        place = torch.arange(self.samples, device=sounds.device) - late.floor().long()
+        now = torch.where(place >= 0, sounds.gather(2, place.clamp(min=0)), 0.0)
+        before = torch.where(place >= 1, sounds.gather(2, (place - 1).clamp(min=0)), 0.0)
+        return torch.lerp(now, before, late - late.floor())
+
+    def _hiss(self, noise: Tensor) -> Tensor:
+        """White noise of mean square 1/3 for the background, (n, samples)."""
+        if noise.dim() != 1:
+            return self.grid.waveform(noise)
+        keys = random.noise_keys(random.keys(noise.long(), stream=_BACKGROUND).long())
+        return random.noise_at(keys, random.positions(self.samples, noise.device))
+
+    def _mix(self, units: Tensor, events: Tensor, behind: Tensor) -> Tensor:
+        """Spectra of scenes.
+
+        Args:
+            units: (n, size).
+            events: spectra of the events as real numbers, (n, events, frames, bins, 2).
+            behind: spectra of white noise, (n, frames, bins, 2).
+
+        Returns:
+            (n, frames, bins, 2).
+        """
+        passed = events * self.resonances(units)[..., None]
+        power = passed.square().sum((2, 3, 4)) / (self.samples * self.frames.hop)  # about the mean square, (n, events)
+        level = torch.exp(DECIBEL * self.places.read(units)[1])
+        loudness = LOUDNESS * level / power.clamp(min=_QUIETEST).sqrt()
+        mixed = (passed * loudness[..., None, None, None]).sum(1)
+        level, tilt = (value[:, 0] for value in self.background.read(units))  # (n,) each
+        colour = torch.exp(DECIBEL * (level[:, None] + tilted(tilt, self.frames.octaves)))  # (n, bins)
+        return mixed + (LOUDNESS * 3.0**0.5) * colour[:, None, :, None] * behind
