@@ -210,3 +210,20 @@ def test_convolution_of_a_small_map_under_autocast() -> None:
         mixed = layer(x)
     assert mixed.dtype == torch.bfloat16
     assert torch.allclose(mixed.float(), layer(x), atol=0.05)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2])
+def test_the_output_is_the_mean_of_its_moments(dimensions: int) -> None:
+    encoder = ResNet18(width=8, size=10, dimensions=dimensions).eval()
+    x = noise(2, 1, 96, 64) if dimensions == 2 else noise(2, 1, 900)
+    moments = encoder.moments(x)
+    assert moments.shape == (2, math.ceil(x.shape[2] / 32), 10)
+    torch.testing.assert_close(moments.mean(1), encoder(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [1, 4, 6, 8])
+def test_narrow_networks_train_without_harm(width: int) -> None:
+    encoder = ResNet18(width=width, size=4)
+    for step in range(3):
+        encoder(noise(16, 1, 24, 64, seed=step)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.parameters())

@@ -19,8 +19,9 @@ import soundfile
 import torch
 
 from soundalike.cli import main
+from soundalike.difference import differences, in_words, label
 from soundalike.errors import SoundalikeError
-from soundalike.listening import CROWD, differences, in_words, label, likeness, listen
+from soundalike.listening import CROWD, likeness, listen
 from soundalike.model import SoundModel
 from soundalike.recipe import Recipe
 from soundalike.synth import VOICES, ParameterSpec, Voice

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing, nn
 
+from soundalike.encoder import ResNet18
 from soundalike.errors import SoundalikeError
 from soundalike.objective import HEADS, OBJECTIVES, AlignUniform, Identity, NTXent, Projection, gather, top1
 
@@ -246,6 +247,25 @@ def test_identity_passes_everything_through() -> None:
     assert isinstance(head, Identity)
     assert head(x) is x
     assert head.size == 7
+
+
+def test_moments_of_both_views_stay_pairs() -> None:
+    encoder = ResNet18(width=8, size=12).eval()
+    features = noise(6, 1, 96, 64)  # three first views, three second views
+    by_clip, by_moment = (Projection(12, 8, 5, every=every).eval() for every in ("clip", "moment"))
+    assert torch.equal(by_clip.read(encoder, features), by_clip(encoder(features)))
+    first, second = by_moment.read(encoder, features).chunk(2)
+    assert first.shape == second.shape == (3 * 3, 5)
+    for sound in range(3):
+        for moment in range(3):
+            expected = by_moment(encoder.moments(features[3 + sound : 4 + sound])[:, moment])[0]
+            torch.testing.assert_close(second[3 * sound + moment], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_head_compares_clips_or_moments(head: str) -> None:
+    with pytest.raises(SoundalikeError, match="did you mean 'moment'"):
+        HEADS[head](4, every="moments")
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])

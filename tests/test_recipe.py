@@ -33,8 +33,8 @@ def refused(recipe: Recipe, **override: Any) -> str:
     return sentence
 
 
-def test_both_recipes_are_shipped() -> None:
-    assert {"doppelgangers", "doppelgangers-cpu"} <= set(shipped())
+def test_these_recipes_are_shipped() -> None:
+    assert {"doppelgangers", "doppelgangers-cpu", "ears", "ears-cpu"} <= set(shipped())
 
 
 @pytest.mark.parametrize("name", shipped())
