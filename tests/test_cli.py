@@ -151,7 +151,7 @@ def test_every_command_has_help_and_examples_of_defaults(cli: Cli, command: str)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("listen",), r"invalid choice: 'listen' .*pretrain.*; see soundalike --help\.$"),
+        (("hear",), r"invalid choice: 'hear' .*pretrain.*; see soundalike --help\.$"),
         (("--loud",), r"--loud"),
         (("embed",), r"arguments are required: .*FILE_OR_FOLDER.*; see soundalike embed --help\.$"),
         (("embed", "a.wav", "--model", "m"), r"required: --out; see soundalike embed --help\.$"),
@@ -360,13 +360,13 @@ def check_complaints(err: str) -> None:
 def test_embed_a_folder_to_npz(cli: Cli, run: Path, sounds: Path, tmp_path: Path) -> None:
     out = tmp_path / "a" / "embeddings.npz"
     code, printed, err = cli("embed", sounds, "--model", run, "--out", out)
-    assert (code, printed) == (1, f"{out}: 10 embeddings of 320 numbers\n")
+    assert (code, printed) == (1, f"{out}: 10 embeddings of 640 numbers\n")
     check_complaints(err)
     with np.load(out, allow_pickle=False) as saved:
         assert {Path(path).name for path in saved["path"]} == WHOLE
         assert {Path(path).name for path in saved["failed_path"]} == BROKEN
         assert all(saved["failed_reason"])
-        assert saved["embedding"].shape == (10, 320)
+        assert saved["embedding"].shape == (10, 640)
         assert np.isfinite(saved["embedding"]).all()
         rows = {Path(path).name: row for path, row in zip(saved["path"], saved["embedding"], strict=True)}
     expected = soundalike.load(run).embed(sounds / "tone.wav")
@@ -379,17 +379,17 @@ def test_embed_a_folder_to_npz(cli: Cli, run: Path, sounds: Path, tmp_path: Path
 def test_embed_a_folder_to_parquet(cli: Cli, run: Path, sounds: Path, tmp_path: Path) -> None:
     out = tmp_path / "embeddings.parquet"
     code, printed, err = cli("embed", sounds, "--model", run / "model.safetensors", "--out", out)
-    assert (code, printed) == (1, f"{out}: 10 embeddings of 320 numbers\n")
+    assert (code, printed) == (1, f"{out}: 10 embeddings of 640 numbers\n")
     check_complaints(err)
     table = pyarrow.parquet.read_table(out)
     assert table.num_rows == 10
-    assert {len(row) for row in table["embedding"].to_pylist()} == {320}
+    assert {len(row) for row in table["embedding"].to_pylist()} == {640}
 
 
 def test_embed_single_files(cli: Cli, run: Path, sounds: Path, tmp_path: Path) -> None:
     out = tmp_path / "e.npz"
     code, printed, err = cli("embed", sounds / "tone.mp3", sounds / "sub folder", "--model", run, "--out", out)
-    assert (code, printed) == (0, f"{out}: 2 embeddings of 320 numbers\n")
+    assert (code, printed) == (0, f"{out}: 2 embeddings of 640 numbers\n")
     assert err.count("\n") == 1, "the progress"
     # the folder of a run and its file are the same model
     with np.load(out) as saved:
@@ -400,7 +400,7 @@ def test_embed_only_broken_files(cli: Cli, run: Path, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("not a sound")
     (tmp_path / "b.wav").touch()
     code, printed, err = cli("embed", tmp_path, "--model", run, "--out", tmp_path / "e.npz")
-    assert (code, printed) == (1, f"{tmp_path / 'e.npz'}: 0 embeddings of 320 numbers\n")
+    assert (code, printed) == (1, f"{tmp_path / 'e.npz'}: 0 embeddings of 640 numbers\n")
     assert err.count("left out: ") == 2
     with np.load(tmp_path / "e.npz") as saved:
         assert len(saved["path"]) == len(saved["embedding"]) == 0

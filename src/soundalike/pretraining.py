@@ -255,7 +255,8 @@ class PairExamples(Callback):
         rate = learner.frontend.sample_rate
         for i in range(self.count):
             for view, sound in zip(("first", "second"), (pair.first, pair.second), strict=True):
-                board.experiment.add_audio(f"pair_{i}/{view}", sound[i].cpu(), sample_rate=rate)
+                heard = sound[i].cpu() / sound[i].abs().max().clamp(min=1.0)  # augmented sounds may be louder than 1
+                board.experiment.add_audio(f"pair_{i}/{view}", heard, sample_rate=rate)
             both = torch.cat([spectrogram[i, 0].T.flip(0) for spectrogram in features], dim=1)  # (64, 192)
             low, high = both.min(), both.max()
             board.experiment.add_image(f"pair_{i}", ((both - low) / (high - low).clamp(min=1e-6))[None])

@@ -26,7 +26,8 @@ class Scene(Synthesizer):
     """Several sounds of one voice, each with its own patch, resonances, loudness and onset, over a background.
 
     One note of a synthesizer starts with the clip and hardly ever ends in it; a recording holds several sounds,
-    through mouths, bodies and rooms, and something behind them.
+    through mouths, bodies and rooms, and something behind them. The background is white noise with a slope; its level
+    is that at 1 kHz, against a white sound at level 0 dB.
 
     Args:
         instrument: the voice that makes the sounds, such as ``voice``.
