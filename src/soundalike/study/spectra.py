@@ -33,11 +33,11 @@ def of_recipe(recipe: Recipe, count: int, seed: int = 0) -> Table:
         seed: which ones.
     """
     parts = recipe.build()
-    sounds: list[np.ndarray] = []
+    sounds: list[dict[str, float]] = []
     for number in torch.arange(count).split(64):
         with torch.no_grad():
             rendered = parts.views.numbered(seed, number).first
-        sounds += [audio.prepare(sound, parts.voice.sample_rate, RATE) for sound in rendered.numpy()]
+        sounds += [features(audio.prepare(sound, parts.voice.sample_rate, RATE)) for sound in rendered.numpy()]
     return _table(sounds)
 
 
@@ -65,12 +65,11 @@ def of_folder(folder: str | Path, count: int, seed: int = 0) -> tuple[Table, lis
             broken.append((files[row], str(error).removeprefix(f"{files[row]}: ")))
     if len(sounds) < 2:
         raise SoundalikeError(f"{folder}: {len(sounds)} of its {len(chosen)} sounds can be read; give at least 2.")
-    return {name: np.array([sound[name] for sound in sounds]) for name in FEATURES}, broken
+    return _table(sounds), broken
 
 
-def _table(sounds: Sequence[np.ndarray]) -> Table:
-    found = [features(sound) for sound in sounds]
-    return {name: np.array([sound[name] for sound in found]) for name in FEATURES}
+def _table(sounds: Sequence[Mapping[str, float]]) -> Table:
+    return {name: np.array([sound[name] for sound in sounds]) for name in FEATURES}
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -96,10 +96,7 @@ class Scene(Synthesizer):
         spectra = self.frames.spectra(torch.cat((sounds.flatten(0, 1), hiss)))  # (n events + n, frames, bins)
         events, behind = torch.view_as_real(spectra).split((len(patch) * self.events, len(hiss)))
         mix = mixed(units, events.unflatten(0, (-1, self.events)), behind)
-        sound = self.frames.sound(torch.view_as_complex(mix))
-        if self.peak == "own":
-            sound = sound / sound.abs().amax(dim=1, keepdim=True).clamp(min=1.0)
-        return sound
+        return self._scaled(self.frames.sound(torch.view_as_complex(mix)))
 
     def _sounds(self, patch: Tensor, noise: Tensor) -> Tensor:
         """What the voice makes of every event's patch, (n, events, samples)."""

@@ -279,10 +279,11 @@ class Synthesizer(nn.Module):
     def _fast(self, units: Tensor, control: tuple[Tensor, ...], noise: Tensor) -> Tensor:
         if noise.dim() == 1:
             noise = random.noise_at(noise, self.positions).to(units)  # (n, blocks, length)
-        sound = self.grid.waveform(self.audio(units, control, noise))
-        if self.peak == "own":
-            sound = sound / sound.abs().amax(dim=1, keepdim=True).clamp(min=1.0)
-        return sound
+        return self._scaled(self.grid.waveform(self.audio(units, control, noise)))
+
+    def _scaled(self, sound: Tensor) -> Tensor:
+        """Each sound (n, samples) by its own peak, where ``peak`` says so."""
+        return sound / sound.abs().amax(dim=1, keepdim=True).clamp(min=1.0) if self.peak == "own" else sound
 
 
 class Compiled:
