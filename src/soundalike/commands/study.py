@@ -1,4 +1,4 @@
-"""``soundalike study NAME …``: the arguments of each study, and what they start. Nothing heavy is imported before."""
+"""``soundalike study NAME …``: the arguments of each study, and what they start."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from soundalike.commands.arguments import DEFAULT_RECIPE, add_device, add_tasks, name_broken, read_tasks, seed
 from soundalike.errors import SoundalikeError, nearest
 
 if TYPE_CHECKING:
     from soundalike.embedding import Embedder
 
+HELP = "train or measure many things and compare them, with a figure"
 STUDIES = {
     "doppelgangers": "δ × voice × augmentation, and a fixed pool of pairs against endless fresh ones",
     "similarity": "how alike the two views of a pair are to an encoder, against δ",
@@ -60,20 +62,13 @@ def _several(parser: argparse.ArgumentParser, option: str, default: str, kind: t
     parser.add_argument(option, nargs="+", type=kind, metavar="LEVEL", help=f"levels to study (default: {default})")
 
 
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 1 << 32:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {(1 << 32) - 1}")
-    return int(text)
-
-
 def _add_doppelgangers(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "The same command again goes on where it was broken off, and runs no finished cell again."
     parser.add_argument(
         "--budget", type=float, required=True, metavar="MINUTES", help="of training over all cells, in equal parts"
     )
-    parser.add_argument("--task", action="append", required=True, help="as soundalike evaluate takes it")
-    parser.add_argument("--data", action="append", required=True, type=Path, help="as soundalike evaluate takes it")
-    parser.add_argument("--recipe", default="doppelgangers-cpu", help="what all cells share (default: %(default)s)")
+    add_tasks(parser)
+    parser.add_argument("--recipe", default=DEFAULT_RECIPE, help="what all cells share (default: %(default)s)")
     _several(parser, "--delta", "0.01 0.05 0.1 0.25 0.5", float)
     _several(parser, "--voice", "voice voice-fm parametric")
     _several(parser, "--augment", "none paper")
@@ -81,16 +76,11 @@ def _add_doppelgangers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pool", type=int, default=100_000, help="pairs of the fixed pool; 0: no such run (default: 100000)"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    add_device(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress lines")
 
 
 def _doppelgangers(options: argparse.Namespace) -> int:
-    if len(options.data) not in (1, len(options.task)):
-        raise SoundalikeError(
-            f"{len(options.task)} --task and {len(options.data)} --data: give one --data for each --task, or one."
-        )
-    from soundalike import datasets
     from soundalike.memory import keep_freed_memory
     from soundalike.recipe import Recipe
     from soundalike.study import doppelgangers
@@ -103,8 +93,7 @@ def _doppelgangers(options: argparse.Namespace) -> int:
         options.seeds,
         options.pool,
     )
-    folders = options.data * (len(options.task) if len(options.data) == 1 else 1)
-    found = [datasets.read(task, folder) for task, folder in zip(options.task, folders, strict=True)]
+    found = read_tasks(options)
     recipe = Recipe.load(options.recipe)
     failed = doppelgangers.run(options.out, options.budget, found, recipe, cells, options.device, options.quiet)
     for cell, why in failed:
@@ -117,12 +106,12 @@ def _doppelgangers(options: argparse.Namespace) -> int:
 def _add_similarity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, help="model file, or the folder of its run (default: untrained only)")
     parser.add_argument(
-        "--recipe", help="of the untrained encoder where no model is given (default: doppelgangers-cpu)"
+        "--recipe", help=f"of the untrained encoder where no model is given (default: {DEFAULT_RECIPE})"
     )
     _several(parser, "--voice", "the recipe's")
     _several(parser, "--delta", "0.01 0.05 0.1 0.25 0.5", float)
     parser.add_argument("--count", type=int, default=512, help="pairs for each δ (default: 512)")
-    parser.add_argument("--seed", type=_seed, default=0, help="which patches (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="which patches (default: 0)")
 
 
 def _similarity(options: argparse.Namespace) -> int:
@@ -138,7 +127,7 @@ def _similarity(options: argparse.Namespace) -> int:
 
     keep_freed_memory()
     model = SoundModel.load(options.model) if options.model else None
-    recipe = model.recipe if model else Recipe.load(options.recipe or "doppelgangers-cpu")
+    recipe = model.recipe if model else Recipe.load(options.recipe or DEFAULT_RECIPE)
     embedders: dict[str, Embedder] = {"model": model} if model else {}
     embedders |= {UNTRAINED_ENCODER: SoundModel(recipe).untrained(0), LOG_MEL_STATISTICS: LogMelStatistics()}
     rates = {embedder.sample_rate for embedder in embedders.values()}
@@ -164,13 +153,13 @@ def _similarity(options: argparse.Namespace) -> int:
 
 def _add_spectra(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--recipe", action="append", help="whose sounds to draw; may be repeated (default: doppelgangers-cpu)"
+        "--recipe", action="append", help=f"whose sounds to draw; may be repeated (default: {DEFAULT_RECIPE})"
     )
     parser.add_argument(
         "--data", action="append", required=True, type=Path, help="folder of recordings; may be repeated"
     )
     parser.add_argument("--count", type=int, default=500, help="the most sounds of each source (default: 500)")
-    parser.add_argument("--seed", type=_seed, default=0, help="which sounds (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="which sounds (default: 0)")
 
 
 def _spectra(options: argparse.Namespace) -> int:
@@ -180,7 +169,7 @@ def _spectra(options: argparse.Namespace) -> int:
     from soundalike.recipe import Recipe
     from soundalike.study import spectra
 
-    recipes = [Recipe.load(name) for name in dict.fromkeys(options.recipe or ["doppelgangers-cpu"])]
+    recipes = [Recipe.load(name) for name in dict.fromkeys(options.recipe or [DEFAULT_RECIPE])]
     out = make_folder(options.out)
     real: dict[str, spectra.Table] = {}
     broken: list[tuple[Path, str]] = []
@@ -196,10 +185,9 @@ def _spectra(options: argparse.Namespace) -> int:
     for source, others in spectra.write(synthetic, real, out)["distance"].items():
         for other, numbers in others.items():
             print(f"{source} from {other}: {numbers['mean']:.2f} standard deviations in the mean of all features")
-    for path, reason in broken:
-        print(f"left out: {path}: {reason}", file=sys.stderr)
+    code = name_broken(broken)
     print(out / spectra.REPORT)
-    return 1 if broken else 0
+    return code
 
 
 def _distinct(name: str, taken: Mapping[str, object]) -> str:

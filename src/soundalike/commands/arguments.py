@@ -1,0 +1,135 @@
+"""What arguments of several commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from soundalike.errors import SoundalikeError
+
+if TYPE_CHECKING:
+    from soundalike.datasets import Dataset
+
+TASKS = (
+    "esc10, esc50, urbansound8k, speech-commands, speech-commands-12, sc09, fsdd, nsynth-family, nsynth-pitch, "
+    "folder (a folder per class) or manifest (a CSV table)"
+)
+DEFAULT_RECIPE = "doppelgangers-cpu"
+
+
+def whole(text: str) -> int:
+    """A whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def number(text: str) -> float:
+    """A number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def seed(text: str) -> int:
+    """A whole number of 32 bits."""
+    value = whole(text)
+    if not 0 <= value < 1 << 32:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {(1 << 32) - 1}")
+    return value
+
+
+def path(text: str) -> Path:
+    """A path that is not empty."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """``--device`` of a command that trains."""
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+
+
+def add_tasks(parser: argparse.ArgumentParser) -> None:
+    """``--task`` and ``--data``, which `read_tasks` reads."""
+    parser.add_argument("--task", action="append", required=True, help=f"{TASKS}; may be repeated")
+    parser.add_argument(
+        "--data",
+        action="append",
+        required=True,
+        type=path,
+        help="folder of the task's recordings: one for each --task in order, or one for all",
+    )
+
+
+def read_tasks(options: argparse.Namespace) -> list[Dataset]:
+    """The data sets that ``--task`` and ``--data`` name.
+
+    Raises:
+        SoundalikeError: their numbers do not fit, or a folder does not hold its task.
+    """
+    from soundalike import datasets
+
+    tasks, folders = options.task, options.data
+    if len(folders) not in (1, len(tasks)):
+        raise SoundalikeError(
+            f"{len(tasks)} --task and {len(folders)} --data: give one --data for each --task, or one."
+        )
+    folders = folders * (len(tasks) if len(folders) == 1 else 1)
+    return [datasets.read(task, folder) for task, folder in zip(tasks, folders, strict=True)]
+
+
+def settings(rest: Sequence[str], command: str) -> dict[str, Any]:
+    """Recipe keys out of options such as ``--delta 0.1`` and ``--delta=0.1``.
+
+    Args:
+        rest: the options that the command's parser has left.
+        command: its name.
+
+    Returns:
+        Values by key, for `Recipe.override`.
+
+    Raises:
+        SoundalikeError: an option has no value, or is none.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    found: dict[str, Any] = {}
+    remaining = list(rest)
+    while remaining:
+        option = remaining.pop(0)
+        if not option.startswith("--"):
+            raise SoundalikeError(f"unknown argument {option!r}: options start with --, such as --delta 0.25.")
+        key, equals, value = option[2:].partition("=")
+        if not equals:
+            if not remaining or remaining[0].startswith("--"):
+                raise SoundalikeError(f"{option} needs a value, or is no option; see soundalike {command} --help.")
+            value = remaining.pop(0)
+        # numbers, lists and null as YAML reads them; what is none of these is a name
+        try:
+            parsed = OmegaConf.from_dotlist([f"value={value}"])
+            found[key] = OmegaConf.to_container(parsed)["value"]  # type: ignore[index, call-overload]
+        except (YAMLError, OmegaConfBaseException):
+            found[key] = value
+    return found
+
+
+def name_broken(broken: Iterable[tuple[object, str]]) -> int:
+    """Names the files that were left out, on stderr.
+
+    Returns:
+        The exit code: 1 where there are any.
+    """
+    found = False
+    for file, reason in broken:
+        found = True
+        print(f"left out: {file}: {reason}", file=sys.stderr)
+    return int(found)

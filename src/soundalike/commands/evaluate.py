@@ -1,0 +1,40 @@
+"""``soundalike evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+
+from soundalike.commands.arguments import add_tasks, name_broken, path, read_tasks, seed
+
+HELP = "score a model on labelled recordings, beside two floors"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("model", metavar="MODEL", type=path, help="model file, or the folder of its run")
+    add_tasks(parser)
+    parser.add_argument("--out", type=path, help="folder for results.json and report.html (default: beside the model)")
+    parser.add_argument("--seed", type=seed, default=0, help="weights of the untrained encoder (default: 0)")
+    parser.add_argument("--device", default="cpu", help="default: cpu")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluates, and prints a table and where the report is."""
+    from soundalike import load
+    from soundalike.memory import keep_freed_memory
+
+    keep_freed_memory()
+    found = read_tasks(options)
+    model = load(options.model, options.device)
+    from soundalike.probe import evaluate, print_table, with_floors
+
+    home = options.model if options.model.is_dir() else options.model.parent
+    out = options.out or home / "evaluation"
+    summary = {"recipe": model.recipe.name, **model.recipe.sections, "trained": model.training}
+    evaluation = evaluate(
+        with_floors(model, seed=options.seed), found, out, recipe=summary, seed=options.seed, overwrite=True
+    )
+    print_table(evaluation)
+    code = name_broken(failure for task in evaluation.tasks for failure in task.failures)
+    print(out / "report.html")
+    return code
