@@ -14,6 +14,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What is compiled in one session of tests serves the next one.
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "compiled"))
 
+# What is decoded or prepared goes there, and not among the caches of whoever runs the tests.
+os.environ["SOUNDALIKE_CACHE"] = str(Path(__file__).parents[1] / ".pytest_cache" / "recordings")
+
 # A shell that runs the tests in the background has Ctrl-C ignored, for them and for every process that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -5,23 +5,19 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import IO, Protocol
 
 import numpy as np
 
-from soundalike.audio import Decoded, check_rate, decode
+from soundalike.audio import Decoded, check_rate
+from soundalike.decoding import MOST_WAITING, Failure, LookAhead, decoded_samples, failure, file_progress
 from soundalike.errors import AudioError, SoundalikeError
 from soundalike.output import check_writable
 
-# Decoded sound that may wait for the embedders, and that one batch may hold: 10 minutes at 16 kHz, 40 MB.
-_MOST_WAITING = _MOST_IN_BATCH = 10 * 60 * 16000
+_MOST_IN_BATCH = MOST_WAITING  # samples that an embedder is handed at once
 
 
 class Embedder(Protocol):
@@ -43,14 +39,6 @@ class Embedder(Protocol):
         Raises:
             AudioError: if one of them cannot be embedded.
         """
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A file, and what is wrong with it."""
-
-    path: Path
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,17 +96,20 @@ def embed_files(
     failures: dict[int, Failure] = {}
     notes: dict[int, Failure] = {}
     vectors: dict[int, dict[str, np.ndarray]] = {}
-    with _progress(len(files), progress) as advance, _LookAhead(files, rates, workers, 2 * batch) as ahead:
+    with (
+        file_progress(len(files), progress, "embedding") as advance,
+        LookAhead(files, rates, workers, 2 * batch) as ahead,
+    ):
         for clips in _batches(ahead, batch):
             decoded = {row: clip for row, clip in clips if isinstance(clip, Decoded)}
             for row, clip in clips:
                 if not isinstance(clip, Decoded):
-                    failures[row] = _failure(files[row], clip)
+                    failures[row] = failure(files[row], clip)
                 elif clip.note:
                     notes[row] = Failure(files[row], clip.note)
             for row, outcome in _embed(decoded, embedders).items():
                 if isinstance(outcome, AudioError):
-                    failures[row] = _failure(files[row], outcome)
+                    failures[row] = failure(files[row], outcome)
                 else:
                     vectors[row] = outcome
             advance(len(clips))
@@ -212,10 +203,6 @@ def _write_parquet(stream: IO[bytes], embedded: Embedded, vectors: np.ndarray) -
     pyarrow.parquet.write_table(table, stream)
 
 
-def _failure(path: Path, error: AudioError) -> Failure:
-    return Failure(path, str(error).removeprefix(f"{path}: "))
-
-
 def _batches(
     clips: Iterator[tuple[int, Decoded | AudioError]], batch: int
 ) -> Iterator[list[tuple[int, Decoded | AudioError]]]:
@@ -223,7 +210,7 @@ def _batches(
     waiting: list[tuple[int, Decoded | AudioError]] = []
     total = 0
     for row, clip in clips:
-        length = _length(clip)
+        length = decoded_samples(clip)
         if waiting and (len(waiting) == batch or total + length > _MOST_IN_BATCH):
             yield waiting
             waiting, total = [], 0
@@ -265,82 +252,3 @@ def _vectors(name: str, embedder: Embedder, clips: Mapping[int, Decoded]) -> dic
     if batch.ndim != 2 or len(batch) != len(clips):
         raise ValueError(f"embedder {name!r} gave shape {batch.shape} for {len(clips)} sounds, not (n, D)")
     return dict(zip(clips, batch.astype(np.float32), strict=True))
-
-
-def _length(clip: Decoded | AudioError) -> int:
-    return sum(map(len, clip.waveforms.values())) if isinstance(clip, Decoded) else 0
-
-
-class _LookAhead:
-    """Decodes files in threads, ahead of the one that is asked for, and yields (row, outcome) in order.
-
-    At most ``count`` files are ahead, and no new one is begun while more than ``_MOST_WAITING`` samples wait,
-    except for the very file that is asked for: without the exception, files decoded before their turn could
-    fill the room that it needs.
-    """
-
-    def __init__(self, files: Sequence[Path], rates: Sequence[int], workers: int, count: int) -> None:
-        self.files, self.rates, self.count = files, rates, count
-        self.pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-        self.room = threading.Condition()
-        self.waiting = 0  # samples decoded and not yet asked for
-        self.asked = -1
-        self.stopped = False
-
-    def __enter__(self) -> Iterator[tuple[int, Decoded | AudioError]]:
-        return self._clips()
-
-    def __exit__(self, *exception: object) -> None:
-        with self.room:
-            self.stopped = True
-            self.room.notify_all()
-        # Not waiting lets Ctrl-C through at once; what is being decoded ends by itself.
-        self.pool.shutdown(wait=False, cancel_futures=True)
-
-    def _clips(self) -> Iterator[tuple[int, Decoded | AudioError]]:
-        rows = iter(range(len(self.files)))
-        ahead = [self.pool.submit(self._decode, row) for row in islice(rows, self.count)]
-        for row in range(len(self.files)):
-            with self.room:
-                self.asked = row
-                self.room.notify_all()
-            clip = ahead.pop(0).result()
-            with self.room:
-                self.waiting -= _length(clip)
-                self.room.notify_all()
-            ahead += [self.pool.submit(self._decode, following) for following in islice(rows, 1)]
-            yield row, clip
-
-    def _decode(self, row: int) -> Decoded | AudioError:
-        with self.room:
-            self.room.wait_for(lambda: self.stopped or row <= self.asked or self.waiting < _MOST_WAITING)
-        if self.stopped:
-            return AudioError("stopped.")
-        clip: Decoded | AudioError
-        try:
-            clip = decode(self.files[row], self.rates)
-        except AudioError as error:
-            clip = error
-        with self.room:
-            self.waiting += _length(clip)
-        return clip
-
-
-@contextmanager
-def _progress(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """A function to call with the number of files done, and a display of it on stderr if ``shown``."""
-    if not shown:
-        yield lambda done: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.completed / task.elapsed:.1f} files/s" if task.completed and task.elapsed else "")
-
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as display:
-        task = display.add_task("embedding", total=total)
-        yield lambda done: display.advance(task, done)
