@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from soundalike.datasets import esc50, folder, fsdd, speech_commands
+from soundalike.datasets import esc50, folder, fsdd, manifest, nsynth, speech_commands, urbansound8k
 from soundalike.datasets.table import Dataset, Reader, Split
 from soundalike.errors import SoundalikeError, nearest
 
@@ -14,8 +14,14 @@ TASKS: dict[str, Reader] = {
     "esc10": Reader(esc50.read_esc10, esc50.holds, esc50.LAYOUT),
     "esc50": Reader(esc50.read_esc50, esc50.holds, esc50.LAYOUT),
     "speech-commands": Reader(speech_commands.read, speech_commands.holds, speech_commands.LAYOUT),
+    "speech-commands-12": Reader(speech_commands.read_12, speech_commands.holds, speech_commands.LAYOUT),
+    "sc09": Reader(speech_commands.read_digits, speech_commands.holds, speech_commands.LAYOUT),
+    "nsynth-family": Reader(nsynth.read_family, nsynth.holds, nsynth.LAYOUT),
+    "nsynth-pitch": Reader(nsynth.read_pitch, nsynth.holds, nsynth.LAYOUT),
+    "urbansound8k": Reader(urbansound8k.read, urbansound8k.holds, urbansound8k.LAYOUT),
     "fsdd": Reader(fsdd.read, fsdd.holds, fsdd.LAYOUT),
     "folder": Reader(folder.read, folder.holds, folder.LAYOUT, nested=False),
+    "manifest": Reader(manifest.read, manifest.holds, manifest.LAYOUT, nested=False, file=True),
 }
 
 
@@ -24,14 +30,15 @@ def read(task: str, data: str | Path) -> Dataset:
 
     Args:
         task: one of ``TASKS``.
-        data: the folder with the task's layout or, except for the task ``folder``, a folder of which exactly
-            one direct sub-folder has it, so that data sets can lie side by side.
+        data: the folder with the task's layout or, except for the tasks ``folder`` and ``manifest``, a folder of
+            which exactly one direct sub-folder has it, so that data sets can lie side by side. For ``manifest``
+            the table itself, or the folder that it lies in.
 
     Returns:
         The clips with their labels, groups and folds.
 
     Raises:
-        SoundalikeError: if the task is unknown, the folder is not there, does not have the layout, or holds
+        SoundalikeError: if the task is unknown, the folder or file is not there, does not have the layout, or holds
             too little to train and test on.
     """
     if task not in TASKS:
@@ -41,9 +48,14 @@ def read(task: str, data: str | Path) -> Dataset:
 
 def _locate(task: str, data: Path) -> Path:
     reader = TASKS[task]
+    if reader.file and data.is_file():
+        return data
     if not data.is_dir():
         state = "is not a folder" if data.exists() else "no such folder"
-        raise SoundalikeError(f"{data}: {state}; task {task!r} needs one with {reader.layout}.")
+        if reader.file:
+            state = "neither a file nor a folder" if data.exists() else "no such file or folder"
+        needed = reader.layout if reader.file else f"one with {reader.layout}"
+        raise SoundalikeError(f"{data}: {state}; task {task!r} needs {needed}.")
     if _holds(reader, data):
         return data
     children = [path for path in sorted(data.iterdir()) if path.is_dir() and path.name[0] != "."]

@@ -96,6 +96,29 @@ class Dataset:
         for fold in np.unique(folds):
             yield Split(f"fold {fold}", np.flatnonzero(folds != fold), None, np.flatnonzero(folds == fold))
 
+    def hold_out(self, number: int) -> Dataset:
+        """The data set with one split only, for where training on every fold would cost too much.
+
+        Args:
+            number: which fold is the test part, counted from 1 in their order; the others are the train part. A data
+                set with official lists has one split, number 1, and is returned as it is.
+
+        Raises:
+            SoundalikeError: if there is no split of that number.
+        """
+        splits = list(self.splits())
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not 1 <= number <= len(splits):
+            there = "it has official lists instead of folds: give 1"
+            if not self.clips["split"].any():
+                there = f"give a number from 1 to {len(splits)}"
+            raise SoundalikeError(f"{self.name}: there is no fold {number!r}; {there}.")
+        if self.clips["split"].any():
+            return self
+        names = np.full(len(self.clips), "train", dtype=object)
+        names[splits[number - 1].test] = "test"
+        clips = self.clips.assign(fold=0, split=names)
+        return replace(self, clips=clips, protocol=f"fold {number} of {len(splits)} alone ({self.protocol})")
+
     def select(self, rows: Iterable[int]) -> Dataset:
         """The data set with these rows only, renumbered in the order given.
 
@@ -118,16 +141,18 @@ class Reader:
     """How one published layout is told and read.
 
     Attributes:
-        read: folder -> its ``Dataset``.
+        read: folder, or file where ``file``, -> its ``Dataset``.
         holds: whether a folder has the layout, judged by a glance at it.
         layout: what ``holds`` looks for, to complete "looked for …".
         nested: whether the layout is so particular that it may be looked for one folder deeper.
+        file: whether a file may be given instead of a folder.
     """
 
     read: Callable[[Path], Dataset]
     holds: Callable[[Path], bool]
     layout: str
     nested: bool = True
+    file: bool = False
 
 
 def build(
