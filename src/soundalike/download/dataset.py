@@ -1,0 +1,183 @@
+"""A data set from its address to a folder that its tasks can be given."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from soundalike.download.catalogue import Archive, amount
+from soundalike.download.display import Display
+from soundalike.download.fetch import check_address, compare, fetch
+from soundalike.download.part import digest_file, part_of, remove_part
+from soundalike.download.unpack import ArchiveError, unpack
+from soundalike.errors import SoundalikeError
+from soundalike.output import make_folder
+
+MARKER = ".soundalike.json"
+"""A file in every folder that was unpacked here: what it is, from where, and its archive's SHA-256."""
+_SLACK = 100_000_000  # bytes that an archive, or what is in it, may always have above twice its size
+
+
+@dataclass(frozen=True)
+class Got:
+    """A data set that is there.
+
+    Attributes:
+        folder: its own.
+        data: what ``--data`` of its tasks takes: its folder or, where it is one part of several, the one above.
+        new: whether it was not there before.
+        sha256: of its archive.
+    """
+
+    folder: Path
+    data: Path
+    new: bool
+    sha256: str
+
+
+def get(archive: Archive, out: Path, address: str | None = None, keep: bool = False, verify: bool = True) -> Got:
+    """Downloads a data set and unpacks it, goes on where that was interrupted, or finds it there already.
+
+    Args:
+        archive: which one.
+        out: the folder for all data sets.
+        address: another one than the official address, such as a mirror's.
+        keep: whether the archive stays, in ``out``, with its SHA-256 beside it.
+        verify: whether it must have the published checksum and size.
+
+    Raises:
+        SoundalikeError: there is no room, it cannot be downloaded or is not what was published, its archive is
+            damaged or holds what it must not, or something else is in the place.
+    """
+    address = address or archive.address
+    check_address(address)
+    folder = out / archive.folder
+    data = out / archive.group if archive.group else folder
+    make_folder(out)
+    with Display() as display, _alone(out, archive.name, display):
+        there = _there(archive, folder)
+        if there is not None:
+            return Got(folder, data, False, there)
+        file = out / archive.file
+        part = part_of(file)
+        found = file.is_file()  # put there by hand, or kept
+        _check_room(archive, out, file)
+        checksum = archive.checksum if verify else None
+        sha256 = (
+            _verify_found(file, checksum, display) if found else _download(archive, address, file, verify, display)
+        )
+        try:
+            _unpack(archive, file if found else part, folder, {"address": address, "sha256": sha256}, display)
+        except ArchiveError as error:
+            if found:
+                raise SoundalikeError(
+                    f"{str(error).rstrip('.')}; remove it, and the same command downloads it."
+                ) from error
+            remove_part(file)
+            raise
+        if not found and keep:
+            os.replace(part, file)
+        if keep:
+            # as sha256sum --check reads it
+            file.with_name(f"{file.name}.sha256").write_text(f"{sha256}  {file.name}\n", encoding="utf-8")
+        remove_part(file)
+    return Got(folder, data, True, sha256)
+
+
+def _there(archive: Archive, folder: Path) -> str | None:
+    """SHA-256 of the archive that the folder is from; None where there is no folder yet."""
+    if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    try:
+        sha256 = str(json.loads((folder / MARKER).read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SoundalikeError(
+            f"{folder}: already there, and not made by this command; use it as it is, or give another --out."
+        ) from None
+    lacking = [name for name in archive.needs if not (folder / name).exists()]
+    if lacking:
+        raise SoundalikeError(f"{folder}: {lacking[0]} is not in it any more; remove the folder to get it anew.")
+    return sha256
+
+
+def _check_room(archive: Archive, out: Path, file: Path) -> None:
+    here = sum(path.stat().st_size for path in (file, part_of(file)) if path.is_file())
+    needed = max(archive.size - here, 0) + archive.unpacked
+    free = shutil.disk_usage(out).free
+    if free < needed:
+        raise SoundalikeError(
+            f"{out}: {amount(free)} are free there, and {archive.name} needs {amount(needed)} to be downloaded and "
+            "unpacked; make room, or give another --out."
+        )
+
+
+def _download(archive: Archive, address: str, file: Path, verify: bool, display: Display) -> str:
+    exact = archive.exact and verify
+    what = f"downloading {archive.name}"
+    return fetch(
+        address,
+        file,
+        archive.checksum if verify else None,
+        archive.size if exact else None,
+        2 * archive.size + _SLACK,
+        # a server that makes the archive while it sends it does not know its length
+        start=lambda total, done: display.start(what, total or archive.size, done),
+        show=display.show,
+        say=display.say,
+    )
+
+
+def _verify_found(file: Path, checksum: str | None, display: Display) -> str:
+    display.say(f"{file}: already there")
+    display.start("verifying", file.stat().st_size)
+    hashes, _ = digest_file(file, checksum, display.show)
+    kind = (checksum or "sha256:").partition(":")[0]
+    compare(checksum, hashes[kind].hexdigest(), file, "remove it, and the same command downloads it")
+    return str(hashes["sha256"].hexdigest())
+
+
+def _unpack(archive: Archive, file: Path, folder: Path, origin: dict[str, str], display: Display) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # beside the folder, so that it comes into place by being renamed, whole or not at all
+    beside = folder.with_name(f".{folder.name}.unpacking")
+    shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
+    try:
+        count = unpack(file, beside, 2 * archive.unpacked + _SLACK, start=display.start, show=display.show)
+        top = _top(archive, file, beside)
+        notes = {"name": archive.name, **origin, "licence": archive.licence, "files": count}
+        (top / MARKER).write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
+        if folder.exists():
+            folder.rmdir()  # an empty one
+        os.replace(top, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _top(archive: Archive, file: Path, beside: Path) -> Path:
+    """Where the data set begins: at the archive's top or, as in most, in a folder there."""
+    for candidate in (beside, *sorted(path for path in beside.iterdir() if path.is_dir())):
+        if all((candidate / name).exists() for name in archive.needs):
+            return candidate
+    raise ArchiveError(f"{file}: not an archive of {archive.name}, since it lacks {' and '.join(archive.needs)}.")
+
+
+@contextmanager
+def _alone(out: Path, name: str, display: Display) -> Iterator[None]:
+    """Holds the data set's lock, so that two commands do not write to one file."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(out / f".{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        display.say(f"{name}: another command is getting it; waiting for that one")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
