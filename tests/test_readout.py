@@ -8,21 +8,9 @@ from torch.nn import functional as F
 from soundalike import readout as module
 from soundalike.encoder import ResNet18
 from soundalike.errors import SoundalikeError
-from soundalike.frontend import FrontEnd, LogMel
+from soundalike.frontend import LogMel, Raw, ThreeChannels
 from soundalike.quarter_tones import QuarterTones
 from soundalike.readout import READOUTS, Pooled, Stages
-
-
-class Raw(FrontEnd):
-    """The waveform itself, as a stand-in for a front end without bands."""
-
-    def __init__(self, frames: int) -> None:
-        super().__init__()
-        self.sample_rate, self.channels, self.bands = 16000, 1, None
-        self.window_samples, self.hop_samples, self.frames = 1, 1, frames
-
-    def features(self, waveform: Tensor) -> Tensor:
-        return waveform[:, None]
 
 
 def noise(count: int, samples: int, seed: int = 0) -> Tensor:
@@ -248,7 +236,7 @@ def test_chunks_reach_the_encoder_and_not_the_whole_clip(
 
 
 def test_stages_in_one_dimension_and_in_chunks() -> None:
-    frontend = Raw(frames=2000)
+    frontend = Raw(seconds=0.125)
     encoder = ResNet18(width=2, size=4, dimensions=1)
     encoder(frontend(noise(4, 2000)))
     encoder.eval()
@@ -259,6 +247,39 @@ def test_stages_in_one_dimension_and_in_chunks() -> None:
     pooled = Pooled()(frontend, encoder, waveform)
     parts = [waveform[:, s : s + 2000] for s in (0, 2000, 4000, 6000, 7000)]
     torch.testing.assert_close(pooled, sum(encoder(frontend(part)) for part in parts) / 5)
+
+
+@pytest.mark.parametrize("samples", [0, 1, 40, 2000, 9001])
+@pytest.mark.parametrize(
+    "readout", [Pooled(), Stages(), Stages(features=True, quarter_tones=True), Stages(features=True, chunk=0.05)]
+)
+def test_waveforms_of_any_length_in_one_dimension(readout: Pooled | Stages, samples: int) -> None:
+    frontend = Raw(seconds=0.125)
+    encoder = ResNet18(width=2, size=4, dimensions=1).eval()
+    result = readout(frontend, encoder, noise(2, samples))
+    assert result.shape == (2, readout.size(frontend, encoder))
+    assert result.isfinite().all()
+
+
+def test_statistics_of_the_samples_of_a_waveform() -> None:
+    frontend, encoder, waveform = Raw(), ResNet18(width=2, size=4, dimensions=1).eval(), noise(2, 3000)
+    result = Stages(features=True)(frontend, encoder, waveform)
+    expected = torch.stack(
+        [waveform.mean(1), waveform.std(1, correction=0), waveform.diff(dim=1).std(1, correction=0)]
+    )
+    torch.testing.assert_close(result[:, :3], expected.T, rtol=1e-4, atol=1e-5)
+
+
+def test_three_channels_in_chunks() -> None:
+    frontend, encoder = ThreeChannels(), ResNet18(channels=3, width=2, size=4).eval()
+    waveform = noise(1, 70000)
+    whole, chunked = (Stages(features=True, chunk=chunk)(frontend, encoder, waveform) for chunk in (100.0, 0.7))
+    assert whole.shape == (1, Stages(features=True).size(frontend, encoder))
+    torch.testing.assert_close(chunked, whole, rtol=1e-3, atol=1e-4)
+    parts = [waveform[:, start : start + 16000] for start in (0, 15872, 31744, 47616, 54000)]
+    torch.testing.assert_close(
+        Pooled()(frontend, encoder, waveform), sum(encoder(frontend(part)) for part in parts) / 5, rtol=1e-3, atol=1e-4
+    )
 
 
 def test_sizes_of_the_published_widths(frontend: LogMel) -> None:

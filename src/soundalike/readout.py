@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -71,16 +72,16 @@ class Pooled:
         """Length to which a shorter clip is zero-padded on the right: one window."""
         return frontend.clip_samples
 
-    def __call__(self, frontend: FrontEnd, encoder: ResNet18, waveform: Tensor) -> Tensor:
+    def __call__(self, frontend: FrontEnd, encoder: Callable[[Tensor], Tensor], waveform: Tensor) -> Tensor:
         """Read the embeddings of clips of equal length.
 
         Args:
             frontend: from waveforms to features.
-            encoder: in evaluation mode, from features to vectors.
+            encoder: in evaluation mode, from features to vectors ``(n, size)``.
             waveform: ``(n, samples)``, in [-1, 1].
 
         Returns:
-            ``(n, encoder.size)``.
+            ``(n, size)``.
         """
         waveform = frontend.prepared(waveform)
         clips, samples = waveform.shape

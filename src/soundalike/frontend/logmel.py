@@ -1,4 +1,4 @@
-"""Front ends: equal-length waveforms in, what the encoder sees out."""
+"""The log-mel spectrogram of VGGish."""
 
 from __future__ import annotations
 
@@ -6,103 +6,12 @@ import math
 import warnings
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from soundalike.errors import SoundalikeError, nearest
-
-LEVELS = ("as-is", "peak")
-_QUIETEST_PEAK = 1e-4
-
-
-class FrontEnd(nn.Module):
-    """What every front end offers: features of a training clip or of a whole clip, time on the third axis.
-
-    A subclass sets the attributes below and writes ``features``. Frame ``i`` depends on the samples from
-    ``i * hop_samples`` to ``i * hop_samples + window_samples`` alone, so a long clip can be cut anywhere.
-
-    Attributes:
-        sample_rate: samples per second that the front end expects.
-        channels: input channels of the encoder that fits.
-        bands: size of the frequency axis; None where there is none.
-        window_samples: samples that one frame depends on.
-        hop_samples: samples from one frame to the next.
-        frames: frames of a training clip; None where a training clip is of any length.
-        level: ``as-is``, or ``peak`` for clips that are scaled to a peak of 1 first.
-    """
-
-    sample_rate: int
-    channels: int
-    bands: int | None
-    window_samples: int
-    hop_samples: int
-    frames: int | None
-    level: str = "as-is"
-
-    @property
-    def clip_samples(self) -> int:
-        """Samples that a training clip needs to have; a shorter one is filled up with zeros on the right."""
-        return self.window_samples + ((self.frames or 1) - 1) * self.hop_samples
-
-    def frame_count(self, samples: int) -> int:
-        """How many frames ``whole`` makes of a clip of so many samples."""
-        return 1 + (max(samples, self.clip_samples) - self.window_samples) // self.hop_samples
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        """The features of one training clip each: the first ``frames`` frames; what follows is cut off.
-
-        Args:
-            waveform: ``(n, samples)``, in [-1, 1]; fewer than ``clip_samples`` are zero-padded on the right.
-
-        Returns:
-            ``(n, channels, frames, bands)``, or ``(n, channels, frames)`` where there is no frequency axis.
-
-        Raises:
-            SoundalikeError: the input is not a batch of waveforms.
-        """
-        return self.whole(waveform if self.frames is None else waveform[..., : self.clip_samples])
-
-    def whole(self, waveform: Tensor) -> Tensor:
-        """The features of clips of any length, uncut.
-
-        Args:
-            waveform: ``(n, samples)``, in [-1, 1]; fewer than ``clip_samples`` are zero-padded on the right.
-
-        Returns:
-            ``(n, channels, frame_count(samples), bands)``, or without the last axis.
-
-        Raises:
-            SoundalikeError: the input is not a batch of waveforms.
-        """
-        return self.features(self.prepared(waveform))
-
-    def prepared(self, waveform: Tensor, least: int | None = None) -> Tensor:
-        """Waveforms ready for ``features``: checked, scaled by their peak where ``level`` says so, not too short.
-
-        Args:
-            waveform: ``(n, samples)``.
-            least: samples to which a shorter clip is zero-padded on the right; a training clip where not given.
-
-        Returns:
-            ``(n, max(samples, least))``.
-
-        Raises:
-            SoundalikeError: the input is not a batch of waveforms.
-        """
-        if waveform.ndim != 2 or not waveform.is_floating_point():
-            raise SoundalikeError(
-                f"a front end takes floating-point waveforms of shape (n, samples), not {waveform.dtype} of "
-                f"shape {tuple(waveform.shape)}; mix channels down and scale integers to [-1, 1] first."
-            )
-        if self.level == "peak":
-            # what is quieter than 16-bit noise is silence, not a sound to be amplified
-            waveform = waveform / waveform.abs().amax(dim=1, keepdim=True).clamp(min=_QUIETEST_PEAK)
-        missing = (self.clip_samples if least is None else least) - waveform.shape[1]
-        return functional.pad(waveform, (0, missing)) if missing > 0 else waveform
-
-    def features(self, waveform: Tensor) -> Tensor:
-        """The features of waveforms that are at least one training clip long."""
-        raise NotImplementedError
+from soundalike.errors import SoundalikeError
+from soundalike.frontend.base import FrontEnd, checked_level
+from soundalike.frontend.mel import mel_filters
 
 
 class LogMel(FrontEnd):
@@ -181,9 +90,7 @@ class LogMel(FrontEnd):
                 f"logmel: minimum_hz {minimum_hz:g} and maximum_hz {maximum_hz:g} must rise and lie between "
                 f"0 and half the sample rate, {sample_rate / 2:g}."
             )
-        if level not in LEVELS:
-            raise SoundalikeError(f"logmel: level is {level!r}; {nearest(str(level), LEVELS)}")
-        self.level = level
+        self.level = checked_level("logmel", level)
         if not offset > 0:
             raise SoundalikeError(f"logmel: offset is {offset:g}; it must be above 0, or silence has no logarithm.")
         hann = torch.hann_window(self.window_samples, periodic=True, dtype=torch.float64)
@@ -219,32 +126,3 @@ class LogMel(FrontEnd):
             magnitude = (real + imaginary + 1e-20).sqrt()
             mel = magnitude.transpose(1, 2) @ self.filters.to(precision)  # (n, T, bands)
             return (torch.log(mel + self.offset) - self.silence).unsqueeze(1)  # (n, 1, T, bands)
-
-
-def mel_filters(sample_rate: int, fft: int, bands: int, minimum_hz: float, maximum_hz: float) -> Tensor:
-    """Triangles of peak 1 that are linear and evenly spaced in mel (HTK's scale), without the DC bin.
-
-    Args:
-        sample_rate: in Hz.
-        fft: points of the Fourier transform.
-        bands: number of triangles.
-        minimum_hz: where the first triangle starts.
-        maximum_hz: where the last triangle ends.
-
-    Returns:
-        ``(fft // 2 + 1, bands)``, float64, from FFT magnitudes to bands.
-    """
-    bins = _mel(torch.linspace(0, sample_rate / 2, fft // 2 + 1, dtype=torch.float64))[:, None]
-    low, high = _mel(torch.tensor([minimum_hz, maximum_hz], dtype=torch.float64)).tolist()
-    edges = torch.linspace(low, high, bands + 2, dtype=torch.float64)
-    start, centre, end = edges[:-2], edges[1:-1], edges[2:]
-    rising = (bins - start) / (centre - start)
-    falling = (end - bins) / (end - centre)
-    return torch.minimum(rising, falling).clamp_min(0)  # 0 at the DC bin, which no triangle reaches
-
-
-def _mel(hertz: Tensor) -> Tensor:
-    return 2595 / math.log(10) * torch.log1p(hertz / 700)
-
-
-FRONTENDS: dict[str, type[FrontEnd]] = {"logmel": LogMel}
