@@ -98,7 +98,7 @@ def _draw(sounds: dict[str, Tensor], sample_rate: int, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    frontend = LogMel(sample_rate=sample_rate, maximum_hz=min(7500.0, sample_rate / 2), **_window(sample_rate))
+    frontend = picture_frontend(sample_rate)
     count = len(next(iter(sounds.values())))
     figure = Figure(figsize=(1.6 * len(sounds) + 1.0, 1.5 * count + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -122,6 +122,11 @@ def _draw(sounds: dict[str, Tensor], sample_rate: int, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _window(sample_rate: int) -> dict[str, Any]:
-    """A transform long enough for the front end's window at this rate."""
-    return {"fft": 1 << (max(512, round(0.025 * sample_rate)) - 1).bit_length()}
+def picture_frontend(sample_rate: int) -> LogMel:
+    """The front end whose spectrograms are drawn: silence is 0, and its transform is long enough for any rate.
+
+    Args:
+        sample_rate: in Hz.
+    """
+    fft = 1 << (max(512, round(0.025 * sample_rate)) - 1).bit_length()
+    return LogMel(sample_rate=sample_rate, fft=fft, maximum_hz=min(7500.0, sample_rate / 2), silence_is_zero=True)
