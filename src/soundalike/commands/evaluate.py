@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from typing import TYPE_CHECKING
 
 from soundalike.commands.arguments import add_tasks, name_broken, path, read_tasks, seed
+
+if TYPE_CHECKING:
+    from soundalike.datasets import Dataset
+    from soundalike.model import SoundModel
 
 HELP = "score a model on labelled recordings, beside two floors"
 
@@ -13,6 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("model", metavar="MODEL", type=path, help="model file, or the folder of its run")
     add_tasks(parser)
+    parser.add_argument(
+        "--probe",
+        nargs="+",
+        choices=("linear", "knn", "mlp"),
+        default=["linear", "knn"],
+        help="how frozen embeddings are scored; the first decides (default: linear knn)",
+    )
     parser.add_argument("--out", type=path, help="folder for results.json and report.html (default: beside the model)")
     parser.add_argument("--seed", type=seed, default=0, help="weights of the untrained encoder (default: 0)")
     parser.add_argument("--device", default="cpu", help="default: cpu")
@@ -24,17 +37,40 @@ def run(options: argparse.Namespace) -> int:
     from soundalike.memory import keep_freed_memory
 
     keep_freed_memory()
-    found = read_tasks(options)
     model = load(options.model, options.device)
+    found = _unheard(model, options)
     from soundalike.probe import evaluate, print_table, with_floors
 
     home = options.model if options.model.is_dir() else options.model.parent
     out = options.out or home / "evaluation"
     summary = {"recipe": model.recipe.name, **model.recipe.sections, "trained": model.training}
     evaluation = evaluate(
-        with_floors(model, seed=options.seed), found, out, recipe=summary, seed=options.seed, overwrite=True
+        with_floors(model, seed=options.seed),
+        found,
+        out,
+        recipe=summary,
+        probes=list(dict.fromkeys(options.probe)),
+        seed=options.seed,
+        overwrite=True,
     )
     print_table(evaluation)
     code = name_broken(failure for task in evaluation.tasks for failure in task.failures)
     print(out / "report.html")
     return code
+
+
+def _unheard(model: SoundModel, options: argparse.Namespace) -> list[Dataset]:
+    """The tasks; of one whose recordings the model was trained on, the fold that was held out alone."""
+    from soundalike.recordings import held_out
+
+    section = model.recipe.sections.get("recordings") if model.training else None
+    found = []
+    for task, dataset in zip(options.task, read_tasks(options), strict=True):
+        left = held_out(section, dataset, task)
+        if left is not dataset:
+            print(
+                f"note: {dataset.name}: the model was trained on the other clips, so it is scored on {left.protocol}",
+                file=sys.stderr,
+            )
+        found.append(left)
+    return found

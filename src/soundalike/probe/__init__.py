@@ -1,25 +1,29 @@
-"""Frozen embeddings to scores: linear and kNN probes, the floors they are held against, and the report."""
+"""Frozen embeddings to scores: linear, kNN and MLP probes, the floors they are held against, and the report."""
 
 from soundalike.probe.compare import Comparison, compare_to_floors
 from soundalike.probe.evaluate import Evaluation, TaskResult, evaluate
 from soundalike.probe.floor import FLOORS, LogMelStatistics, with_floors
 from soundalike.probe.knn import predict_knn
 from soundalike.probe.linear import LinearProbe, fit_linear
-from soundalike.probe.score import PROBES, TaskScore, score
+from soundalike.probe.mlp import MLPProbe, fit_mlp
+from soundalike.probe.score import ALL_PROBES, PROBES, TaskScore, score
 from soundalike.probe.table import print_table
 
 __all__ = [
+    "ALL_PROBES",
     "FLOORS",
     "PROBES",
     "Comparison",
     "Evaluation",
     "LinearProbe",
     "LogMelStatistics",
+    "MLPProbe",
     "TaskResult",
     "TaskScore",
     "compare_to_floors",
     "evaluate",
     "fit_linear",
+    "fit_mlp",
     "predict_knn",
     "print_table",
     "score",

@@ -21,7 +21,7 @@ from soundalike.output import make_folder
 from soundalike.probe.compare import Comparison, compare_to_floors
 from soundalike.probe.floor import FLOORS
 from soundalike.probe.projection import Projection, project
-from soundalike.probe.score import PROBES, TaskScore, score
+from soundalike.probe.score import PROBES, TaskScore, check_probes, score
 
 if TYPE_CHECKING:
     from soundalike.datasets import Dataset
@@ -45,7 +45,7 @@ class TaskResult:
         notes: files that are not whole but took part, as (path, what is wrong).
         missing: clips that the data set lists and that are not on disk.
         scores: representation to score, the model first.
-        comparison: of the model with the floors, by the linear probe.
+        comparison: of the model with the floors, by the first probe.
         projection: a map of the model's embeddings.
         seconds: what embedding and scoring took, in seconds.
     """
@@ -116,7 +116,7 @@ def evaluate(
         datasets: the tasks.
         out: folder for the two files; it is made where it does not exist.
         recipe: a summary of how the model was made, for the record; may be nested.
-        probes: which to run.
+        probes: which to run, of ``ALL_PROBES``; the first decides the comparison with the floors.
         floors: which of the representations are floors.
         seed: of inner folds and maps.
         progress: whether to show progress on the terminal.
@@ -135,6 +135,7 @@ def evaluate(
         raise SoundalikeError("evaluate needs at least one representation and one data set.")
     if not 0 <= seed < 1 << 32:
         raise SoundalikeError(f"seed is {seed}: give a whole number from 0 to {(1 << 32) - 1}.")
+    probes = check_probes(probes)
     out = _folder(Path(out), overwrite)
     tasks = [_task(representations, dataset, probes, floors, seed, progress) for dataset in _distinct(datasets)]
     evaluation = Evaluation(

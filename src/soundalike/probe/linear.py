@@ -95,8 +95,8 @@ def fit_linear(
         if validation is not None and len(validation[1]):
             held_out = (np.asarray(validation[0], dtype=np.float32) - mean) * scale
             held_out = held_out if basis is None else held_out @ basis
-            places = _places(np.asarray(validation[1]), classes)
-            chosen = _best(_path(rows, codes, held_out, places, ordered), ordered)
+            truth = places(np.asarray(validation[1]), classes)
+            chosen = _best(_path(rows, codes, held_out, truth, ordered), ordered)
         else:
             # Inner folds share the standardisation of the whole training set: it knows no labels.
             splits = inner_splits(codes, groups, inner_folds, seed)
@@ -234,7 +234,7 @@ def _best(points: Sequence[tuple[float, int, float]], strengths: Sequence[float]
     return max(strengths, key=lambda strength: total[strength])
 
 
-def _places(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def places(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """The place of each label among the classes, -1 where it is not one of them."""
     place = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
     return np.where(classes[place] == labels, place, -1)

@@ -10,14 +10,18 @@ from typing import Any
 from soundalike.probe.evaluate import Evaluation, TaskResult
 from soundalike.probe.figures import confused_pairs, confusion_table, embedding_map, map_rules, symbols
 from soundalike.probe.knn import NEIGHBOURS
+from soundalike.probe.mlp import HIDDEN
 from soundalike.probe.score import ProbeScore
 from soundalike.probe.table import PROBE_TITLES, best
 
-_SHORT = {"linear": "linear", "knn": "kNN"}
+_SHORT = {"linear": "linear", "knn": "kNN", "mlp": "MLP"}
 _PROBES = {
     "linear": "<b>Linear probe</b>: logistic regression on the frozen embeddings, standardised on the training clips; "
     "its L2 strength is chosen inside the training clips (or on the validation clips, where the data set has some).",
     "knn": f"<b>kNN</b>: the {NEIGHBOURS} nearest training clips vote, by cosine of the standardised embeddings.",
+    "mlp": f"<b>MLP probe</b>: one hidden layer of {HIDDEN} on the frozen embeddings, standardised on the training "
+    "clips; how long it is trained is chosen as the linear probe's strength is: inside the training clips, or on the "
+    "validation clips.",
 }
 _FLOORS = {
     "log-mel statistics": "mean and deviation of each mel band over time: no learning at all",

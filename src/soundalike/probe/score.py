@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,14 @@ import numpy as np
 from soundalike.errors import SoundalikeError, nearest
 from soundalike.probe.knn import predict_knn
 from soundalike.probe.linear import fit_linear, single_threaded_and_quiet
+from soundalike.probe.mlp import fit_mlp, one_thread
 
 if TYPE_CHECKING:
     from soundalike.datasets import Dataset, Split
 
 PROBES = ("linear", "knn")
+"""The probes that are run where none are named."""
+ALL_PROBES = (*PROBES, "mlp")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class FoldScore:
         test: number of test clips.
         strength: L2 strength that was chosen; None where the probe has none.
         converged: whether the solver came to an end; None where the probe has none.
+        epochs: how often the probe saw the training clips, as was chosen; None where it sees them once.
     """
 
     name: str
@@ -40,6 +45,7 @@ class FoldScore:
     test: int
     strength: float | None = None
     converged: bool | None = None
+    epochs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,14 +109,28 @@ class TaskScore:
         return asdict(self)
 
 
+def check_probes(probes: Sequence[str]) -> tuple[str, ...]:
+    """The probes by name, each once, in the order given.
+
+    Raises:
+        SoundalikeError: none is given, or one is unknown.
+    """
+    if not probes:
+        raise SoundalikeError(f"no probe is given: name at least one of {', '.join(ALL_PROBES)}.")
+    for probe in probes:
+        if probe not in ALL_PROBES:
+            raise SoundalikeError(f"unknown probe {probe!r}: {nearest(probe, ALL_PROBES)}")
+    return tuple(dict.fromkeys(probes))
+
+
 def score(vectors: np.ndarray, dataset: Dataset, probes: Sequence[str] = PROBES, *, seed: int = 0) -> TaskScore:
     """Score frozen embeddings on a task, by its own splits.
 
     Args:
         vectors: embeddings, ``(n, D)``, one for each row of ``dataset.clips``.
         dataset: the task; ``Dataset.drop`` leaves out clips that have no embedding.
-        probes: which to run, of ``PROBES``; the first is the one that tables lead with.
-        seed: of the shuffle of the linear probe's inner folds.
+        probes: which to run, of ``ALL_PROBES``; the first is the one that tables lead with.
+        seed: of the shuffle of the inner folds, and of the first weights of the MLP probe.
 
     Returns:
         Accuracies, confusion and predictions of each probe.
@@ -119,9 +139,7 @@ def score(vectors: np.ndarray, dataset: Dataset, probes: Sequence[str] = PROBES,
         SoundalikeError: unknown probe, or embeddings that do not fit the table or are not finite.
     """
     started = time.perf_counter()
-    for probe in probes:
-        if probe not in PROBES:
-            raise SoundalikeError(f"unknown probe {probe!r}: {nearest(probe, PROBES)}")
+    probes = check_probes(probes)
     vectors = np.asarray(vectors, dtype=np.float32)
     if vectors.ndim != 2 or len(vectors) != len(dataset.clips):
         raise SoundalikeError(
@@ -133,7 +151,8 @@ def score(vectors: np.ndarray, dataset: Dataset, probes: Sequence[str] = PROBES,
     classes, codes = np.unique(dataset.labels, return_inverse=True)
     splits = list(dataset.splits())
     jobs = [(probe, split) for probe in probes for split in splits]
-    with single_threaded_and_quiet(), ThreadPoolExecutor(min(len(splits), os.cpu_count() or 1)) as pool:
+    threads = one_thread() if "mlp" in probes else nullcontext()
+    with single_threaded_and_quiet(), threads, ThreadPoolExecutor(min(len(splits), os.cpu_count() or 1)) as pool:
         done = list(pool.map(lambda job: _run(job[0], job[1], vectors, codes, dataset.groups, seed), jobs))
     tested = np.concatenate([split.test for split in splits])
     scores = {}
@@ -166,14 +185,17 @@ def _run(
 ) -> tuple[FoldScore, np.ndarray]:
     """One probe on one fold: its score, and the class predicted for each test clip."""
     train, test = split.train, split.test
-    strength: float | None = None
-    converged: bool | None = None
+    chooser = None if split.validation is None else (vectors[split.validation], codes[split.validation])
+    chosen: dict[str, Any] = {}
     if probe == "linear":
-        chooser = None if split.validation is None else (vectors[split.validation], codes[split.validation])
-        fitted = fit_linear(vectors[train], codes[train], groups=groups[train], validation=chooser, seed=seed)
-        predicted = fitted.predict(vectors[test])
-        strength, converged = fitted.strength, fitted.converged
+        linear = fit_linear(vectors[train], codes[train], groups=groups[train], validation=chooser, seed=seed)
+        predicted = linear.predict(vectors[test])
+        chosen = {"strength": linear.strength, "converged": linear.converged}
+    elif probe == "mlp":
+        mlp = fit_mlp(vectors[train], codes[train], groups=groups[train], validation=chooser, seed=seed)
+        predicted = mlp.predict(vectors[test])
+        chosen = {"epochs": mlp.epochs}
     else:
         predicted = predict_knn(vectors[train], codes[train], vectors[test])
     accuracy = float((predicted == codes[test]).mean())
-    return FoldScore(split.name, accuracy, len(train), len(test), strength, converged), predicted
+    return FoldScore(split.name, accuracy, len(train), len(test), **chosen), predicted

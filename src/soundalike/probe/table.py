@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from soundalike.probe.evaluate import Evaluation
     from soundalike.probe.score import ProbeScore
 
-PROBE_TITLES = {"linear": "linear probe", "knn": "kNN"}
+PROBE_TITLES = {"linear": "linear probe", "knn": "kNN", "mlp": "MLP probe"}
 
 
 def percent(score: ProbeScore) -> str:
