@@ -16,7 +16,8 @@ from torch import Tensor
 from soundalike.errors import SoundalikeError
 from soundalike.synth import GROUPS, VOICES, Voice
 from soundalike.views import Doppelgangers, Pair
-from soundalike.views.doppelganger import HELD_OUT, group_deltas
+from soundalike.views.doppelganger import group_deltas
+from soundalike.views.view import HELD_OUT
 
 VOICE = Voice(seconds=1 / 3)  # 160 control points: a whole number of vectors, so that batches agree to the last bit
 LOWEST = torch.tensor(1e-6)
@@ -337,7 +338,7 @@ def test_no_augmentation_costs_nothing(augment: list[Any] | None) -> None:
     ("augment", "message"),
     [
         (["fads"], "unknown augmentation 'fads': did you mean 'fade'?"),
-        (["spec-augment"], "augment changes audio: name augmentations of waveforms, not of spectrograms."),
+        (["spec-augment"], "augment changes audio: name augmentations of waveforms; those of spectrograms go in"),
         (["fade", "spec-augment"], "augmentations of waveforms and of spectrograms are in one list"),
         ([{"name": "fade", "p": 2}], "augmentation 'fade': p is 2: give a number from 0 to 1."),
     ],

@@ -25,7 +25,7 @@ from soundalike.listening import CROWD, likeness, listen
 from soundalike.model import SoundModel
 from soundalike.recipe import Recipe
 from soundalike.synth import VOICES, ParameterSpec, Voice
-from soundalike.views.doppelganger import HELD_OUT
+from soundalike.views.view import HELD_OUT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = [

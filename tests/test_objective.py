@@ -10,8 +10,10 @@ from torch import Tensor, distributed, multiprocessing, nn
 
 from soundalike.encoder import ResNet18
 from soundalike.errors import SoundalikeError
-from soundalike.objective import HEADS, OBJECTIVES, AlignUniform, Identity, NTXent, Projection, gather, top1
+from soundalike.head import HEADS, Identity, Projection
+from soundalike.objective import OBJECTIVES, AlignUniform, NTXent, gather, top1
 
+CONTRASTIVE = [name for name, kind in OBJECTIVES.items() if not kind.needs_labels]
 SHAPES = [(2, 1), (2, 3), (3, 2), (5, 16), (17, 8), (32, 64)]
 
 
@@ -85,14 +87,14 @@ def test_a_collapsed_batch(count: int) -> None:
     assert parts["uniformity"].item() == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", CONTRASTIVE)
 @pytest.mark.parametrize("shape", [(2, 3), (6, 4)])
 def test_gradients_are_right(name: str, shape: tuple[int, int]) -> None:
     first, second = (x.double().requires_grad_() for x in pair(*shape))
     assert torch.autograd.gradcheck(lambda a, b: OBJECTIVES[name]()(a, b).loss, (first, second))
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", CONTRASTIVE)
 @pytest.mark.parametrize("kind", ["collapsed", "zero", "huge"])
 def test_gradients_are_finite_at_the_edges(name: str, kind: str) -> None:
     x = {"collapsed": torch.ones(4, 8), "zero": torch.zeros(4, 8), "huge": 1e15 * noise(4, 8)}[kind]
@@ -105,7 +107,7 @@ def test_gradients_are_finite_at_the_edges(name: str, kind: str) -> None:
         assert view.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", CONTRASTIVE)
 def test_length_of_embeddings_and_order_of_pairs_do_not_matter(name: str) -> None:
     objective = OBJECTIVES[name]()
     first, second = pair(9, 5)
@@ -116,7 +118,7 @@ def test_length_of_embeddings_and_order_of_pairs_do_not_matter(name: str) -> Non
     torch.testing.assert_close(objective(second, first).loss, expected)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", CONTRASTIVE)
 def test_half_precision_embeddings_are_compared_in_float32(name: str) -> None:
     objective = OBJECTIVES[name]()
     first, second = (x.bfloat16() for x in pair(16, 32))
@@ -127,7 +129,7 @@ def test_half_precision_embeddings_are_compared_in_float32(name: str) -> None:
     assert torch.equal(inside, expected)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", CONTRASTIVE)
 def test_descent_brings_pairs_together_and_spreads_the_rest(name: str) -> None:
     objective = OBJECTIVES[name]()
     first, second = noise(8, 3).requires_grad_(), noise(8, 3, seed=1).requires_grad_()
@@ -152,13 +154,13 @@ def test_top1_is_the_share_found() -> None:
     assert top1(torch.ones(4, 2), torch.ones(4, 2)).item() == 0.25  # a collapsed encoder finds one in n
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", CONTRASTIVE)
 def test_one_pair_is_refused(name: str) -> None:
     with pytest.raises(SoundalikeError, match="at least 2 pairs"):
         OBJECTIVES[name]()(noise(1, 8), noise(1, 8))
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", CONTRASTIVE)
 @pytest.mark.parametrize("shapes", [((4, 8), (5, 8)), ((4, 8), (4, 7)), ((4,), (4,)), ((2, 4, 8), (2, 4, 8))])
 def test_shapes_that_differ_are_refused(name: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     with pytest.raises(SoundalikeError, match="shape"):
@@ -201,7 +203,8 @@ def rank_main(rank: int, world_size: int, per_rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world_size)
     results: dict[str, Any] = {}
-    for name, kind in OBJECTIVES.items():
+    for name in CONTRASTIVE:
+        kind = OBJECTIVES[name]
         model = network()
         mine = slice(rank * per_rank, (rank + 1) * per_rank)
         first, second = (view[mine] for view in batch(world_size, per_rank))
@@ -226,7 +229,8 @@ def rank_main(rank: int, world_size: int, per_rank: int, folder: str) -> None:
 def test_two_ranks_equal_one_process_with_the_whole_batch(per_rank: int, tmp_path: Path) -> None:
     multiprocessing.spawn(rank_main, args=(2, per_rank, str(tmp_path)), nprocs=2)
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-    for name, kind in OBJECTIVES.items():
+    for name in CONTRASTIVE:
+        kind = OBJECTIVES[name]
         model = network()
         losses = kind()(*(model(view) for view in batch(2, per_rank)))
         losses.loss.backward()
@@ -262,7 +266,7 @@ def test_moments_of_both_views_stay_pairs() -> None:
             torch.testing.assert_close(second[3 * sound + moment], expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ["identity", "projection"])
 def test_a_head_compares_clips_or_moments(head: str) -> None:
     with pytest.raises(SoundalikeError, match="did you mean 'moment'"):
         HEADS[head](4, every="moments")

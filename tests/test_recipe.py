@@ -39,7 +39,12 @@ def test_these_recipes_are_shipped() -> None:
 
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_recipes_build(name: str) -> None:
-    parts = Recipe.load(name).build()
+    recipe = Recipe.load(name)
+    parts = recipe.build()
+    if recipe.recordings is not None:  # only what embeds can be built before they are opened
+        assert parts.views is None
+        assert (parts.head is None) == parts.objective.needs_labels
+        return
     with torch.no_grad():
         pair = parts.views.numbered(0, torch.arange(2))
         features = parts.frontend(torch.cat((pair.first, pair.second)))
@@ -138,7 +143,9 @@ def test_two_lengths_may_be_given_together(tiny: Recipe) -> None:
 
 def test_unknown_names_are_answered_with_the_nearest(tiny: Recipe) -> None:
     assert "unknown voice 'vioce': did you mean 'voice' or 'voice-fm'?" in refused(tiny, voice="vioce")
-    assert "did you mean 'nt-xent'? Known: align-uniform, nt-xent." in refused(tiny, objective="ntxent")
+    assert "did you mean 'nt-xent'? Known: align-uniform, joint, nt-xent, supervised." in refused(
+        tiny, objective="ntxent"
+    )
     assert "Known: pooled, stages." in refused(tiny, readout="zzz")
     assert "did you mean batch_size" in refused(tiny, batchsize=3)
     assert "did you mean 'width'?" in refused(tiny, encoder__widht=3)
@@ -259,7 +266,7 @@ def test_delta_of_0_everywhere(tiny: Recipe) -> None:
 
 
 def test_a_run_needs_a_length(tiny: Recipe) -> None:
-    with pytest.raises(SoundalikeError, match=r"give training\.minutes, training\.steps or training\.pairs\.$"):
+    with pytest.raises(SoundalikeError, match=r"training\.steps, training\.pairs or training\.epochs\.$"):
         _ = tiny.override({"steps": None}).training
 
 
@@ -330,7 +337,7 @@ def test_a_recipe_of_one_s_own(tmp_path: Path) -> None:
     path.write_text("voice: {name: voice-fm, seconds: 0.5}\ntraining: {steps: 3}\nhead:\n", encoding="utf-8")
     recipe = Recipe.load(path)
     assert recipe.name == "mine"
-    assert set(recipe.sections) == set(SECTIONS)
+    assert set(recipe.sections) == set(SECTIONS) - {"recordings"}, "synthetic sounds need none"
     assert recipe.build().voice.samples == 8000
     assert recipe.training.steps == 3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,29 @@ def test_the_budget_is_divided_evenly_and_stays(small: Recipe, tmp_path: Path) -
     assert Grid(tmp_path / "s", "try", small, CELLS_OF_TWO, minutes=3).extra("floor", never) == 0.5
 
 
+def test_shares_of_the_budget(small: Recipe, tmp_path: Path) -> None:
+    cells = [a_cell(0.1), replace(a_cell(0.25), share=0.5)]
+    grid = Grid(tmp_path / "s", "try", small, cells, minutes=3)
+    assert [recipe.training.minutes for recipe in grid.recipes.values()] == [2.0, 1.0]
+    assert grid.state["definition"]["minutes_per_cell"] == 2.0
+    assert grid._time(0, cells, 0.0) == ", 3 min left"
+    assert grid._time(1, cells, 480.0) == ", 4 min left"  # half of what the first one took
+    with pytest.raises(SoundalikeError, match=r"the share of delta 0\.25, seed 0 is 0; give one above 0"):
+        Grid(tmp_path / "t", "try", small, [replace(cells[1], share=0)], minutes=3)
+
+
+def test_a_cell_starts_from_an_earlier_one(small: Recipe, tmp_path: Path) -> None:
+    cells = [CELLS_OF_TWO[0], replace(CELLS_OF_TWO[1], after=CELLS_OF_TWO[0].slug)]
+    grid = Grid(tmp_path / "s", "try", small, cells)
+    assert grid.run(scored, device="cpu", quiet=True) == []
+    before = tmp_path / "s" / CELLS / cells[0].slug / "model.safetensors"
+    assert Recipe.load(tmp_path / "s" / CELLS / cells[1].slug / "recipe.yaml").training.start == str(before)
+    assert str(tmp_path) not in json.dumps(grid.state["definition"])
+    for wrong in ([*reversed(cells)], cells[1:], [replace(cells[0], after=cells[0].slug)]):
+        with pytest.raises(SoundalikeError, match=r"starts from delta-0\.1_seed-0, which is no earlier cell"):
+            Grid(tmp_path / "t", "try", small, wrong)
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -160,6 +184,17 @@ def test_another_study_in_the_same_folder(small: Recipe, tmp_path: Path, changed
     with pytest.raises(SoundalikeError, match=rf"holds a study with {re.escape(said)}: repeat the command") as error:
         Grid(tmp_path, **{**given, **changed})
     assert "\n" not in str(error.value)
+
+
+def test_a_key_that_an_older_version_did_not_have(small: Recipe, tmp_path: Path) -> None:
+    grid = Grid(tmp_path, "try", small, CELLS_OF_TWO)
+    del grid.state["definition"]["recipe"]["sections"]["training"]["start"]  # null, and so as good as absent
+    grid.save()
+    Grid(tmp_path, "try", small, CELLS_OF_TWO)
+    del grid.state["definition"]["recipe"]["sections"]["training"]["seed"]
+    grid.save()
+    with pytest.raises(SoundalikeError, match=r"other recipe \(sections: training: seed: None, not 0\)"):
+        Grid(tmp_path, "try", small, CELLS_OF_TWO)
 
 
 def test_folders_and_settings_that_are_no_study(small: Recipe, tmp_path: Path) -> None:
@@ -283,7 +318,7 @@ def test_ctrl_c_ends_the_command(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("study", "study needs a name. Known: doppelgangers, similarity, spectra."),
+        ("study", "study needs a name. Known: doppelgangers, augmentations, frontends, labels, similarity, spectra."),
         ("study doppelganger --out x", "unknown study 'doppelganger': did you mean 'doppelgangers'?"),
         ("study doppelgangers --out x --task folder --data y", "required: --budget"),
         ("study doppelgangers --out x --budget many", "argument --budget"),

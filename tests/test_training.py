@@ -96,6 +96,33 @@ def test_the_paper_s_run_has_200_epochs_of_90_000_pairs() -> None:
     assert training.total_steps(ranks=8) == 2_929
 
 
+@pytest.mark.parametrize(
+    ("lengths", "clips", "total"),
+    [
+        ({"epochs": 2}, 18, 6),
+        ({"epochs": 2}, 20, 6),  # whole batches of 6 only
+        ({"epochs": 0.5}, 18, 1),
+        ({"epochs": 2, "pairs": 12}, 18, 2),
+        ({"epochs": 2, "pairs": 1200}, 18, 6),
+        ({"epochs": 2, "steps": 5}, 18, 5),
+        ({"steps": 5}, 18, 5),
+    ],
+)
+def test_epochs_are_turned_into_pairs(lengths: dict[str, Any], clips: int, total: int) -> None:
+    counted = Training(batch_size=6, **lengths).counted(clips)
+    assert counted.total_steps() == total
+    assert counted.epochs is None
+
+
+def test_epochs_are_of_recordings() -> None:
+    steps = Training(steps=3)
+    assert steps.counted(None) is steps
+    with pytest.raises(
+        SoundalikeError, match=r"^training\.epochs counts how often recordings are shown, .*minutes\.$"
+    ):
+        Training(epochs=3).counted(None)
+
+
 def test_progress_is_that_of_the_length_that_ends_first() -> None:
     training = Training(batch_size=8, steps=100, minutes=2.0)
     assert training.progress(0, 0.0) == 0.0
@@ -131,6 +158,7 @@ def test_differences_are_those_that_forbid_a_resumption() -> None:
     run = Training(steps=10)
     assert run.differences(run) == []
     assert run.differences(Training(minutes=3.0, checkpoint_every=7)) == []
+    assert run.differences(Training(epochs=3.0)) == []
     assert run.differences(Training(steps=10, seed=1, batch_size=8)) == ["seed", "batch_size"]
     assert run.differences(Training(steps=10, milestones=(0.5,))) == ["milestones"]
 
@@ -138,12 +166,17 @@ def test_differences_are_those_that_forbid_a_resumption() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, r"^a run needs a length: give training\.minutes, training\.steps or training\.pairs\.$"),
+        (
+            {},
+            r"^a run needs a length: give training\.minutes, training\.steps, training\.pairs or training\.epochs\.$",
+        ),
         ({"steps": 0}, r"^training\.steps is 0: give at least 1\.$"),
         ({"pairs": 0}, r"^training\.pairs is 0: give at least 1\.$"),
         ({"minutes": 0}, r"^training\.minutes is 0: give a number above 0\.$"),
         ({"minutes": math.nan}, r"^training\.minutes is nan"),
         ({"minutes": math.inf}, r"^training\.minutes is inf"),
+        ({"epochs": 0}, r"^training\.epochs is 0: give a number above 0\.$"),
+        ({"epochs": -0.5}, r"^training\.epochs is -0\.5: "),
         ({"steps": 1, "batch_size": 1}, r"^training\.batch_size is 1: give at least 2\.$"),
         ({"steps": 1, "seed": -1}, r"^training\.seed is -1: give at least 0\.$"),
         ({"steps": 1, "seed": 2**63}, r"^training\.seed is \d+: give less than 2\*\*63\.$"),

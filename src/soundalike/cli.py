@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from soundalike import __version__
-from soundalike.commands import embed, evaluate, listen, pretrain, render, study
+from soundalike.commands import cache, data, embed, evaluate, finetune, listen, pretrain, render, study
 from soundalike.errors import SoundalikeError
 
-COMMANDS = (pretrain, embed, evaluate, render, listen, study)
+COMMANDS = (pretrain, finetune, embed, evaluate, render, listen, study, data, cache)
 """In the order in which the help lists them."""
-TAKE_RECIPE_KEYS = ("pretrain", "listen")
+TAKE_RECIPE_KEYS = ("pretrain", "finetune", "listen")
 """The commands that take every key of a recipe as an option."""
 
 

@@ -1,4 +1,4 @@
-"""One training step as a Lightning module: sounds made on the spot, two views, one loss."""
+"""One training step as a Lightning module: sounds made or read on the spot, two views, one loss."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from soundalike.errors import SoundalikeError
 from soundalike.recipe import Recipe
-from soundalike.views.doppelganger import HELD_OUT, sound_numbers
+from soundalike.recordings import TrainingClips
+from soundalike.views.view import HELD_OUT, sound_numbers
 
 PAIRS_AT_ONCE = 128
 """Pairs rendered and turned into features at once on a CPU: spectra of a whole large batch would be gigabytes."""
@@ -24,15 +26,21 @@ class Learner(LightningModule):
 
     Args:
         recipe: what to train, and how.
+        clips: what the recipe's ``recordings`` section has opened, where it has one.
+
+    Raises:
+        SoundalikeError: the recipe's parts do not fit together, or it hears recordings and there are none.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, clips: TrainingClips | None = None) -> None:
         super().__init__()
-        self.recipe, self.training_settings = recipe, recipe.training
-        parts = recipe.build()
+        parts = recipe.build(clips=clips)
+        if parts.views is None or parts.head is None:
+            raise SoundalikeError(f"recipe {recipe.name} hears recordings: open them first.")
+        self.recipe, self.parts = recipe, parts
+        self.training_settings = recipe.training.counted(parts.views.pairs_a_round)
         self.views, self.frontend, self.head, self.objective = parts.views, parts.frontend, parts.head, parts.objective
         self.encoder = parts.encoder
-        self.parts = parts
         self.clock = Clock()
         self._metrics: dict[str, float] = {}
 
@@ -72,21 +80,30 @@ class Learner(LightningModule):
         return sound_numbers(step, trainer.global_rank, trainer.world_size, self.training_settings.batch_size)
 
     @torch.no_grad()
-    def inputs(self, numbers: Tensor) -> Tensor:
-        """What the encoder gets of the pairs with these numbers (n,): every first view, then every second (2n, …)."""
-        firsts, seconds = [], []
+    def inputs(self, numbers: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the encoder gets of the pairs with these numbers (n,), and their classes where any has one.
+
+        Returns:
+            Features of every first view, then of every second (2n, …), and labels as `TwoViews` has them.
+        """
+        firsts, seconds, labels, seed = [], [], [], self.training_settings.seed
         with torch.autocast(self.device.type, enabled=False):
             for some in numbers.split(PAIRS_AT_ONCE if self.device.type == "cpu" else len(numbers)):
-                pair = self.views.numbered(self.training_settings.seed, some)
-                first, second = self.frontend(torch.cat((pair.first, pair.second))).chunk(2)  # (n, 1, 96, 64) each
+                pair = self.views.numbered(seed, some)
+                features = self.frontend(torch.cat((pair.first, pair.second)))  # (2n, 1, 96, 64)
+                first, second = self.views.augmented_features(features, seed, some).chunk(2)
                 firsts.append(first)
                 seconds.append(second)
-        return torch.cat((*firsts, *seconds))
+                if pair.label is not None:
+                    labels.append(pair.label.to(self.device))
+        return torch.cat((*firsts, *seconds)), torch.cat(labels) if labels else None
 
     def loss(self, numbers: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the pairs with these numbers (n,), and its parts."""
-        outputs = self.head.read(self.encoder, self.inputs(numbers))  # (2n, size), or (2n * moments, size)
-        loss, parts = self.objective(*outputs.chunk(2))
+        inputs, label = self.inputs(numbers)
+        outputs = self.head.read(self.encoder, inputs)  # (2n, size), or (2n * moments, size)
+        logits = self.head.classify(outputs) if self.objective.needs_labels else None
+        loss, parts = self.objective(*outputs.chunk(2), logits, label)
         return loss, parts
 
     def _rate(self) -> float:

@@ -28,7 +28,7 @@ from soundalike.output import make_folder
 from soundalike.probe.floor import LOG_MEL_STATISTICS, LogMelStatistics
 from soundalike.recipe import SECTIONS, Recipe
 from soundalike.synth import Synthesizer
-from soundalike.views.doppelganger import HELD_OUT
+from soundalike.views.view import HELD_OUT
 
 CROWD = 200  # further pairs: their sounds say where 0 is and how near unrelated sounds are
 MOST = 100  # pairs on a page
@@ -82,9 +82,10 @@ def listen(recipe: Recipe, out: str | Path, model: SoundModel | None = None, cou
         raise SoundalikeError(f"{out}: is a folder; give the name of a file, such as {out / 'pairs.html'}.")
     make_folder(out.parent)
     parts = recipe.build()
-    voice, model = parts.voice, SoundModel(recipe, parts) if model is None else model
+    views, model = parts.doppelgangers, SoundModel(recipe, parts) if model is None else model
+    voice = views.voice
     with torch.no_grad():
-        pairs = parts.views.numbered(seed, HELD_OUT + torch.arange(count + CROWD))  # no run trains on these
+        pairs = views.numbered(seed, HELD_OUT + torch.arange(count + CROWD))  # no run trains on these
         patches = zip(pairs.first_patch[:count], pairs.second_patch[:count], strict=True)
         changes = [differences(voice, *both) for both in patches]
     sounds = torch.cat((pairs.first, pairs.second)).numpy()  # (2 (count + CROWD), samples)
@@ -95,7 +96,7 @@ def listen(recipe: Recipe, out: str | Path, model: SoundModel | None = None, cou
     scores = [likeness(name, x[: count + CROWD], x[count + CROWD :], count) for name, x in vectors.items()]
     shown = zip(pairs.first, pairs.second, changes, strict=False)  # as many as there are changes
     sections = [_pair(i, voice, torch.stack(both), found, scores) for i, (*both, found) in enumerate(shown)]
-    page = _page(recipe, model, parts.views, scores, "\n".join(sections), seed)
+    page = _page(recipe, model, views, scores, "\n".join(sections), seed)
     try:
         partial = out.with_name(out.name + ".part")
         partial.write_text(page, encoding="utf-8", errors="replace")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import numbers
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from torch import Tensor
 
 from soundalike import audio
 from soundalike.errors import AudioError, SoundalikeError
+from soundalike.readout import Pooled
 from soundalike.recipe import Parts, Recipe
 
 FORMAT = "soundalike-1"
+_HEAD = "head."  # before the names of the head's weights in a file
 _AT_ONCE = 64  # sounds of a list that are decoded before they are embedded
 
 
@@ -28,11 +30,20 @@ class SoundModel:
         recipe: how it was made.
         parts: its parts; built from the recipe, with random weights, where not given.
         training: summary of the training, plain data; empty for an untrained model.
+        classes: names of the classes that its head tells apart, where it was trained with labels.
     """
 
-    def __init__(self, recipe: Recipe, parts: Parts | None = None, training: dict[str, Any] | None = None) -> None:
-        parts = recipe.build() if parts is None else parts
+    def __init__(
+        self,
+        recipe: Recipe,
+        parts: Parts | None = None,
+        training: dict[str, Any] | None = None,
+        classes: Sequence[str] = (),
+    ) -> None:
+        parts = recipe.build(classes=len(classes) or None) if parts is None else parts
         self.recipe, self.training = recipe, dict(training or {})
+        self.head = parts.head.eval() if parts.head is not None and parts.head.classes else None
+        self.classes = list(classes) if self.head is not None else []
         self.frontend, self.encoder, self.readout = parts.frontend.eval(), parts.encoder.eval(), parts.readout
 
     @property
@@ -64,6 +75,8 @@ class SoundModel:
             ) from None
         self.frontend.to(device)
         self.encoder.to(device)
+        if self.head is not None:
+            self.head.to(device)
         return self
 
     def untrained(self, seed: int = 0) -> SoundModel:
@@ -128,17 +141,47 @@ class SoundModel:
             (n, size), float32.
         """
         result = np.zeros((len(waveforms), self.size), np.float32)
-        least = self.readout.least_samples(self.frontend)
+        for rows, sounds in self._by_length(waveforms, self.readout.least_samples(self.frontend)):
+            with torch.inference_mode():
+                result[rows] = self.readout(self.frontend, self.encoder, sounds).cpu().numpy()
+        return result
+
+    def classify(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
+        """What the head that was trained with labels says of sounds.
+
+        A sound is heard in windows of the training clip's length, as `Pooled` cuts them; their logits are averaged.
+
+        Args:
+            waveforms: as `__call__` takes them.
+
+        Returns:
+            Probabilities of `classes`, ``(n, classes)``, float32.
+
+        Raises:
+            SoundalikeError: the model was not trained with labels.
+        """
+        if self.head is None:
+            raise SoundalikeError("this model was trained without labels and tells no classes apart: finetune it.")
+        head, encoder = self.head, self.encoder
+
+        def logits(features: Tensor) -> Tensor:
+            return head.classify(head(encoder(features)))
+
+        windows, result = Pooled(), np.zeros((len(waveforms), head.classes), np.float32)
+        for rows, sounds in self._by_length(waveforms, windows.least_samples(self.frontend)):
+            with torch.inference_mode():
+                result[rows] = windows(self.frontend, logits, sounds).softmax(1).cpu().numpy()
+        return result
+
+    def _by_length(self, waveforms: Sequence[np.ndarray], least: int) -> Iterator[tuple[list[int], Tensor]]:
+        """Rows of one length each and their sounds (k, samples) on the device, padded to ``least`` samples."""
         lengths = [max(len(waveform), least) for waveform in waveforms]
         for length in sorted(set(lengths)):
             rows = [row for row, own in enumerate(lengths) if own == length]
             batch = np.zeros((len(rows), length), np.float32)
             for place, row in enumerate(rows):
                 batch[place, : len(waveforms[row])] = waveforms[row]
-            with torch.inference_mode():
-                sounds = torch.from_numpy(batch).to(self.device)
-                result[rows] = self.readout(self.frontend, self.encoder, sounds).cpu().numpy()
-        return result
+            yield rows, torch.from_numpy(batch).to(self.device)
 
     def save(self, path: str | Path) -> None:
         """Writes the model as one ``.safetensors`` file, recipe and training summary in its header.
@@ -156,8 +199,9 @@ class SoundModel:
             "version": soundalike.__version__,
             "recipe": json.dumps(self.recipe.to_dict()),
             "training": json.dumps(self.training),
+            **({"classes": json.dumps(self.classes)} if self.head is not None else {}),
         }
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.encoder.state_dict().items()}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._state().items()}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(path.name + ".part")
@@ -167,6 +211,11 @@ class SoundModel:
             raise SoundalikeError(
                 f"{path}: the model cannot be written there ({error.strerror}); give another place."
             ) from None
+
+    def _state(self) -> dict[str, Tensor]:
+        """Every weight by its name in the file."""
+        head = {} if self.head is None else self.head.state_dict()
+        return {**self.encoder.state_dict(), **{f"{_HEAD}{name}": tensor for name, tensor in head.items()}}
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> SoundModel:
@@ -209,8 +258,15 @@ class SoundModel:
                 f"{path}: of format {header['format']}, which this version does not know; update soundalike."
             )
         try:
-            model = cls(Recipe.from_dict(json.loads(header["recipe"])), training=json.loads(header["training"]))
-            model.encoder.load_state_dict(tensors)
+            model = cls(
+                Recipe.from_dict(json.loads(header["recipe"])),
+                training=json.loads(header["training"]),
+                classes=json.loads(header.get("classes", "[]")),
+            )
+            of_head = {name.removeprefix(_HEAD): t for name, t in tensors.items() if name.startswith(_HEAD)}
+            model.encoder.load_state_dict({name: t for name, t in tensors.items() if not name.startswith(_HEAD)})
+            if model.head is not None:
+                model.head.load_state_dict(of_head)
         except (SoundalikeError, LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[-1].strip().rstrip(".")
             raise SoundalikeError(

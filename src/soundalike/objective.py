@@ -1,8 +1,7 @@
-"""Objectives and heads: embeddings of two views in, a loss to minimise out."""
+"""Objectives: embeddings of two views, or what a head says of their classes, in; a loss to minimise out."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -10,8 +9,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from soundalike.encoder import ResNet18, initialise
-from soundalike.errors import SoundalikeError, nearest
+from soundalike.errors import SoundalikeError
 
 
 class Losses(NamedTuple):
@@ -26,7 +24,36 @@ class Losses(NamedTuple):
     parts: dict[str, Tensor]
 
 
-class AlignUniform(nn.Module):
+class Objective(nn.Module):
+    """What every objective offers.
+
+    Attributes:
+        needs_labels: whether it asks for what the head says of classes, and for labels.
+    """
+
+    needs_labels = False
+
+    def forward(
+        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
+    ) -> Losses:
+        """The loss of a batch of pairs, gathered from all ranks.
+
+        Args:
+            first: ``(n, d)``, embeddings of the first views, of any length.
+            second: ``(n, d)``, of the second views, in the same order.
+            logits: ``(2n, classes)``, unnormalised log probabilities: of all first views, then of all second ones.
+            label: number of the class of each pair, int64 ``(n,)``; -1 where it is not known.
+
+        Returns:
+            The loss and its parts.
+
+        Raises:
+            SoundalikeError: shapes do not fit, or a batch is too small.
+        """
+        raise NotImplementedError
+
+
+class AlignUniform(Objective):
     """Alignment of pairs and uniformity of all embeddings on the unit sphere.
 
     ``alignment = mean_i ||x_i - y_i||^alpha``; ``uniformity = log mean_{i<j} exp(-t ||x_i - x_j||²)``, as the
@@ -66,19 +93,10 @@ class AlignUniform(nn.Module):
         self.alpha = alpha
         self.t = t
 
-    def forward(self, first: Tensor, second: Tensor) -> Losses:
-        """The loss of a batch of pairs, gathered from all ranks.
-
-        Args:
-            first: ``(n, d)``, embeddings of the first views, of any length.
-            second: ``(n, d)``, of the second views, in the same order.
-
-        Returns:
-            The loss and its parts ``alignment``, ``uniformity`` and ``top1`` (see ``top1``).
-
-        Raises:
-            SoundalikeError: fewer than two pairs on all ranks together, or shapes that differ.
-        """
+    def forward(
+        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
+    ) -> Losses:
+        """As `Objective.forward`; parts are ``alignment``, ``uniformity`` and ``top1`` (see ``top1``)."""
         x, y = _spheres(first, second)
         with torch.autocast(x.device.type, enabled=False):
             alignment = torch.linalg.vector_norm(x - y, dim=1).pow(self.alpha).mean()
@@ -95,7 +113,7 @@ class AlignUniform(nn.Module):
         return potential.flatten().logsumexp(0) - math.log(count * (count - 1))
 
 
-class NTXent(nn.Module):
+class NTXent(Objective):
     """Normalised, temperature-scaled cross-entropy: each view has to find its partner among all others.
 
     A batch of N pairs gives each of its 2N views 2N - 1 others to choose from; if all embeddings are the
@@ -119,25 +137,91 @@ class NTXent(nn.Module):
             raise SoundalikeError(f"nt-xent: temperature is {temperature:g}; it must be above 0.")
         self.temperature = temperature
 
-    def forward(self, first: Tensor, second: Tensor) -> Losses:
-        """The loss of a batch of pairs, gathered from all ranks.
-
-        Args:
-            first: ``(n, d)``, embeddings of the first views, of any length.
-            second: ``(n, d)``, of the second views, in the same order.
-
-        Returns:
-            The loss and its part ``top1`` (see ``top1``).
-
-        Raises:
-            SoundalikeError: fewer than two pairs on all ranks together, or shapes that differ.
-        """
+    def forward(
+        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
+    ) -> Losses:
+        """As `Objective.forward`; its part is ``top1`` (see ``top1``)."""
         x, y = _spheres(first, second)
         with torch.autocast(x.device.type, enabled=False):
             both = torch.cat([x, y])  # (2n, d)
             similarity = _without_diagonal(both @ both.T / self.temperature)  # (2n, 2n)
             partner = torch.arange(len(both), device=both.device).roll(len(x))
             return Losses(functional.cross_entropy(similarity, partner), {"top1": top1(x, y)})
+
+
+class Supervised(Objective):
+    """Cross-entropy of both views of the pairs whose class is known: CE(first) + CE(second), each a mean over them.
+
+    A pair without a label adds nothing; a batch in which no pair has one has a loss of 0.
+
+    Source: Al-Tahan & Mohsenzadeh 2021, "CLAR: Contrastive learning of auditory representations" (arXiv 2010.09542).
+    """
+
+    needs_labels = True
+
+    def __init__(self) -> None:
+        """Take no settings, which a recipe is told by this signature."""
+        super().__init__()
+
+    def forward(
+        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
+    ) -> Losses:
+        """As `Objective.forward`; parts are ``cross_entropy``, the mean of both views, and ``accuracy``."""
+        if logits is None or label is None or logits.ndim != 2 or len(logits) != 2 * len(label):
+            shapes = [None if x is None else tuple(x.shape) for x in (logits, label)]
+            raise SoundalikeError(
+                f"a supervised objective takes logits (2n, classes) and labels (n,), not {shapes[0]} and {shapes[1]}."
+            )
+        twice = torch.cat((label, label)).to(logits.device)
+        precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        known = (twice >= 0).to(precise.dtype)
+        with torch.autocast(logits.device.type, enabled=False):
+            each = functional.cross_entropy(precise, twice.clamp(min=0), reduction="none") * known  # (2n,)
+            right = (logits.detach().argmax(1) == twice).to(precise.dtype)  # a label of -1 is never right
+            # one message for all: sums over ranks that differ in how many labels they have
+            total, count, hits = gather(torch.stack((each, known, right), dim=1)).sum(0).unbind()
+            mean = total / count.detach().clamp(min=1.0)
+        accuracy = hits / count.clamp(min=1.0)
+        return Losses(2.0 * mean, {"cross_entropy": mean.detach(), "accuracy": accuracy.detach()})
+
+
+class Joint(Objective):
+    """CLAR's one training: NT-Xent of all pairs, and cross-entropy of both views of those whose class is known.
+
+    Source: Al-Tahan & Mohsenzadeh 2021 (arXiv 2010.09542): NT-Xent + CE(first) + CE(second), weighted 1 : 1 : 1.
+    """
+
+    needs_labels = True
+
+    def __init__(
+        self, temperature: float = 0.5, contrastive_weight: float = 1.0, supervised_weight: float = 1.0
+    ) -> None:
+        """Choose the temperature and the weights.
+
+        Args:
+            temperature: of `NTXent`, above 0.
+            contrastive_weight: of NT-Xent in the loss, 0 or more.
+            supervised_weight: of the two cross-entropies, 0 or more.
+
+        Raises:
+            SoundalikeError: a value outside its range.
+        """
+        super().__init__()
+        weights = {"contrastive_weight": contrastive_weight, "supervised_weight": supervised_weight}
+        for name, value in weights.items():
+            if not value >= 0:
+                raise SoundalikeError(f"joint: {name} is {value:g}; it must be 0 or more.")
+        self.contrastive, self.supervised = NTXent(temperature), Supervised()
+        self.contrastive_weight, self.supervised_weight = contrastive_weight, supervised_weight
+
+    def forward(
+        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
+    ) -> Losses:
+        """As `Objective.forward`; parts are ``contrastive`` and those of `NTXent` and `Supervised`."""
+        contrastive = self.contrastive(first, second)
+        supervised = self.supervised(first, second, logits, label)
+        loss = self.contrastive_weight * contrastive.loss + self.supervised_weight * supervised.loss
+        return Losses(loss, {"contrastive": contrastive.loss.detach(), **contrastive.parts, **supervised.parts})
 
 
 @torch.no_grad()
@@ -210,111 +294,9 @@ def _without_diagonal(matrix: Tensor) -> Tensor:
     return matrix.masked_fill(itself, -torch.inf)
 
 
-EVERY = ("clip", "moment")
-
-
-class Head(nn.Module):
-    """What every head offers: the way from the encoder's output to what the objective compares.
-
-    Attributes:
-        every: ``clip`` where the objective compares whole clips; ``moment`` where it compares each moment of a view
-            with the same moment of the other, and tells it from all other moments of all sounds, its own among them.
-        size: of what the objective sees.
-    """
-
-    def __init__(self, every: str, size: int) -> None:
-        """Take over what every head has.
-
-        Args:
-            every: one of ``EVERY``.
-            size: of what the objective sees.
-
-        Raises:
-            SoundalikeError: every is neither.
-        """
-        super().__init__()
-        if every not in EVERY:
-            raise SoundalikeError(f"head: every is {every!r}: {nearest(str(every), EVERY)}")
-        self.every = every
-        self.size = size
-
-    def read(self, encoder: ResNet18, x: Tensor) -> Tensor:
-        """What the objective sees of a batch of features ``(n, ...)``: ``(n, size)``, or ``(n * moments, size)``."""
-        projected: Tensor = self(encoder.moments(x).flatten(0, 1) if self.every == "moment" else encoder(x))
-        return projected
-
-
-class Identity(Head):
-    """No head: the objective sees the encoder's output, as in the published doppelgängers run."""
-
-    def __init__(self, size_in: int, every: str = "clip") -> None:
-        """Take over the size.
-
-        Args:
-            size_in: of the encoder's output.
-            every: ``clip`` or ``moment``, as in `Head`.
-
-        Raises:
-            SoundalikeError: every is neither.
-        """
-        super().__init__(every, size_in)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the input."""
-        return x
-
-
-class Projection(Head):
-    """A perceptron whose output the objective sees, with batch normalisation and ReLU between its layers.
-
-    Source: Chen et al. 2020 (arXiv 2002.05709), section 2.1; three layers are CLAR's
-    (arXiv 2010.09542).
-    """
-
-    def __init__(
-        self,
-        size_in: int,
-        hidden: int = 512,
-        size: int = 128,
-        layers: int = 2,
-        every: str = "clip",
-        generator: torch.Generator | None = None,
-    ) -> None:
-        """Build the head with random weights.
-
-        Args:
-            size_in: of the encoder's output.
-            hidden: of every layer but the last.
-            size: of the output.
-            layers: number of linear layers.
-            every: ``clip`` or ``moment``, as in `Head`.
-            generator: of the random weights, on the CPU; None for a fresh one with seed 0.
-
-        Raises:
-            SoundalikeError: a value outside its range.
-        """
-        super().__init__(every, size)
-        for name, value in (("size_in", size_in), ("hidden", hidden), ("size", size), ("layers", layers)):
-            if value < 1:
-                raise SoundalikeError(f"projection: {name} is {value}; it must be at least 1.")
-        sizes = [size_in, *[hidden] * (layers - 1), size]
-        parts: list[nn.Module] = []
-        for below, here in itertools.pairwise(sizes[:-1]):
-            # Without a bias, which the normalisation would take away again.
-            parts += [
-                nn.utils.skip_init(nn.Linear, below, here, bias=False),
-                nn.BatchNorm1d(here),
-                nn.ReLU(),
-            ]
-        parts.append(nn.utils.skip_init(nn.Linear, sizes[-2], sizes[-1]))
-        self.network = nn.Sequential(*parts)
-        initialise(self, generator)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(n, size_in)`` to ``(n, size)``."""
-        projected: Tensor = self.network(x)
-        return projected
-
-
-OBJECTIVES: dict[str, type[AlignUniform] | type[NTXent]] = {"align-uniform": AlignUniform, "nt-xent": NTXent}
-HEADS: dict[str, type[Identity] | type[Projection]] = {"identity": Identity, "projection": Projection}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "align-uniform": AlignUniform,
+    "nt-xent": NTXent,
+    "supervised": Supervised,
+    "joint": Joint,
+}

@@ -1,4 +1,4 @@
-"""A pre-training run in a folder of its own: started, watched, interrupted, resumed and finished."""
+"""A training run in a folder of its own: started, watched, interrupted, resumed and finished."""
 
 from __future__ import annotations
 
@@ -30,17 +30,19 @@ from soundalike.model import SoundModel
 from soundalike.output import make_folder
 from soundalike.progress import TrainingProgress
 from soundalike.recipe import Recipe
+from soundalike.recordings import TrainingClips, check_fold, heard_paths
 from soundalike.synth.synthesizer import COMPILED_ROWS
 from soundalike.training import Training
 
-MODEL, RECIPE, CHECKPOINT = "model.safetensors", "recipe.yaml", "checkpoint.ckpt"
+MODEL, RECIPE, CHECKPOINT, CLIPS = "model.safetensors", "recipe.yaml", "checkpoint.ckpt", "clips.csv"
 
 
 def pretrain(recipe: Recipe, out: str | Path, resume: bool = False, device: str = "auto", quiet: bool = False) -> Path:
-    """Trains the encoder of a recipe on synthetic sounds.
+    """Trains the encoder of a recipe on synthetic sounds, on recordings, or on both.
 
     The folder gets ``recipe.yaml`` (the recipe as it ran), ``checkpoint.ckpt`` (where the run stands), ``logs``
-    (CSV and TensorBoard) and, at the end, after Ctrl-C or when the time is up, ``model.safetensors``.
+    (CSV and TensorBoard), ``clips.csv`` (the recordings that were heard and the labels that were seen) and, at the
+    end, after Ctrl-C or when the time is up, ``model.safetensors``.
 
     Args:
         recipe: what to train, and how.
@@ -57,25 +59,68 @@ def pretrain(recipe: Recipe, out: str | Path, resume: bool = False, device: str 
     """
     out, device = Path(out), _device(device)
     keep_freed_memory()
-    learner = Learner(recipe)
-    checkpoint = _check_folder(recipe, out, resume)
+    recordings = recipe.recordings
+    if recordings is not None and recordings.data is not None:
+        # what a model has heard is known by where it lies, from whichever folder it is asked
+        recipe = recipe.override({"recordings.data": str(Path(recordings.data).absolute())})
+    if recordings is None:
+        learner, clips = Learner(recipe), None  # says what is wrong with the recipe before the folder is looked at
+        checkpoint = _check_folder(recipe, out, resume)
+    else:
+        checkpoint = _check_folder(recipe, out, resume)
+        clips = recordings.open(recipe.sections["frontend"]["sample_rate"], not quiet and _is_first_process())
+        learner = Learner(recipe, clips)
+        if checkpoint is not None and _is_first_process():
+            _check_clips(out, clips)
+    if checkpoint is None and recipe.training.start is not None:
+        _start_from(recipe.training.start, learner)
     if _is_first_process():
         partial = make_folder(out) / f"{RECIPE}.part"
         partial.write_text(recipe.to_yaml(), encoding="utf-8")
         os.replace(partial, out / RECIPE)
+        if clips is not None:
+            clips.record(out / CLIPS)
     stop = Stop()
     display = [] if quiet else [TrainingProgress()]
     callbacks = [Checkpoints(out), stop, PairExamples(), CompiledRendering(quiet), *display]
     with _free_on_failure(out), _quiet_engine(), stop.listening():
-        trainer = _trainer(recipe.training, out, device, callbacks)
+        trainer = _trainer(learner.training_settings, out, device, callbacks)
         try:
             trainer.fit(learner, Numbers(), Numbers(), ckpt_path=checkpoint, weights_only=True)
         except SystemExit:  # what the engine makes of a second Ctrl-C
             raise KeyboardInterrupt from None
     if trainer.is_global_zero:
         # after the engine, which does nothing where a run was killed between its last checkpoint and its model
-        SoundModel(recipe, learner.parts, summary(trainer, learner)).save(out / MODEL)
+        classes = () if clips is None else clips.classes
+        SoundModel(recipe, learner.parts, summary(trainer, learner), classes).save(out / MODEL)
     return out / MODEL
+
+
+def _check_clips(out: Path, clips: TrainingClips) -> None:
+    """Makes sure that a resumed run hears what it heard before: a clip more or less would put all in another order."""
+    before, now = heard_paths(out / CLIPS) if (out / CLIPS).is_file() else [], clips.heard_paths
+    if before and before != now:
+        differing = sorted({*before} ^ {*now}) or now
+        raise SoundalikeError(
+            f"{out}: its run heard {len(before)} clips, and now there are {len(now)} ({differing[0]} is new or gone): "
+            f"put them back, or start a new run."
+        )
+
+
+def _start_from(path: str, learner: Learner) -> None:
+    """Gives the encoder the weights of a model."""
+    model = SoundModel.load(path)
+    check_fold(model.recipe.recordings if model.training else None, learner.recipe.recordings)
+    for section in ("frontend", "encoder"):
+        theirs, ours = model.recipe.sections[section], learner.recipe.sections[section]
+        differing = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
+        if differing:
+            key = sorted(differing)[0]
+            raise SoundalikeError(
+                f"training.start is {path}, whose {section}.{key} is {theirs.get(key)!r}; this recipe's is "
+                f"{ours.get(key)!r}, and a run goes on with the same front end and encoder only."
+            )
+    learner.encoder.load_state_dict(model.encoder.state_dict())
 
 
 def _trainer(settings: Training, out: Path, device: str, callbacks: list[Callback]) -> Trainer:
@@ -118,17 +163,19 @@ def _check_folder(recipe: Recipe, out: Path, resume: bool) -> Path | None:
     if RECIPE not in holds:
         raise SoundalikeError(f"{out}: holds no run to resume ({RECIPE} is missing).")
     before = Recipe.load(out / RECIPE)
-    for section, values in before.sections.items():
+    for section in {**before.sections, **recipe.sections}:
+        values = before.sections.get(section, {})
         if section == "training":
             differing = before.training.differences(recipe.training)
         else:
-            now = recipe.sections[section]
+            now = recipe.sections.get(section, {})
             differing = [key for key in {**values, **now} if values.get(key) != now.get(key)]
         if differing:
             key = sorted(differing)[0]
+            asked = recipe.sections.get(section, {}).get(key)
             raise SoundalikeError(
-                f"{out}: its run has {section}.{key} {values.get(key)!r}, not {recipe.sections[section].get(key)!r}; "
-                f"a resumed run may change its length only."
+                f"{out}: its run has {section}.{key} {values.get(key)!r}, not {asked!r}; a resumed run may change its "
+                f"length only."
             )
     return out / CHECKPOINT if CHECKPOINT in holds else None
 
@@ -180,6 +227,7 @@ def summary(trainer: Trainer, learner: Learner) -> dict[str, Any]:
         "steps": trainer.global_step,
         "pairs": pairs,
         "seconds": round(seconds, 1),
+        "recordings": learner.views.pairs_a_round,
         "pairs_per_second": round(pairs / seconds, 1) if seconds else None,
         "devices": trainer.world_size,
         "device": torch.cuda.get_device_name() if learner.device.type == "cuda" else platform.machine(),
@@ -257,6 +305,8 @@ class PairExamples(Callback):
             for view, sound in zip(("first", "second"), (pair.first, pair.second), strict=True):
                 heard = sound[i].cpu() / sound[i].abs().max().clamp(min=1.0)  # augmented sounds may be louder than 1
                 board.experiment.add_audio(f"pair_{i}/{view}", heard, sample_rate=rate)
+            if features[0].ndim != 4:  # a waveform is no picture
+                continue
             both = torch.cat([spectrogram[i, 0].T.flip(0) for spectrogram in features], dim=1)  # (64, 192)
             low, high = both.min(), both.max()
             board.experiment.add_image(f"pair_{i}", ((both - low) / (high - low).clamp(min=1e-6))[None])
@@ -274,12 +324,13 @@ class CompiledRendering(Callback):
 
     def on_train_start(self, trainer: Trainer, learner: Learner) -> None:
         """Compiles, or says in one line why not."""
-        if not learner.training_settings.compiles(trainer.world_size):
+        voice = getattr(learner.views, "voice", None)
+        if voice is None or not learner.training_settings.compiles(trainer.world_size):
             return
         self._say("compiling the renderer: half a minute, or seconds where it was done before …")
         rows = COMPILED_ROWS if learner.device.type == "cpu" else 2 * learner.training_settings.batch_size
         try:
-            self._say(f"compiled in {learner.views.voice.compile_halves(rows):.0f} s")
+            self._say(f"compiled in {voice.compile_halves(rows):.0f} s")
         except CompilationError as error:
             self._say(f"the renderer stays as it is, which is slower and else the same: {error}")
 

@@ -1,8 +1,9 @@
 """Recipes: a YAML file that names one of each part of the method, and every setting of a run.
 
-A recipe has a section for each part: ``voice``, ``views``, ``frontend``, ``encoder``, ``head``, ``objective``,
-``readout`` and ``training``. A section's ``name`` chooses the part; its other keys are the arguments of that part's
-constructor, so what a recipe may say is what the code takes, and nothing is listed twice.
+A recipe has a section for each part: ``voice`` or ``recordings`` or both (where sound comes from, as the views need
+it), ``views``, ``frontend``, ``encoder``, ``head``, ``objective``, ``readout`` and ``training``. A section's ``name``
+chooses the part; its other keys are the arguments of that part's constructor, so what a recipe may say is what the
+code takes, and nothing is listed twice.
 """
 
 from __future__ import annotations
@@ -17,20 +18,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from soundalike.encoder import ENCODERS, ResNet18
 from soundalike.errors import SoundalikeError, nearest
 from soundalike.frontend import FRONTENDS, FrontEnd
-from soundalike.objective import HEADS, OBJECTIVES, Head
+from soundalike.head import HEADS, Head
+from soundalike.objective import OBJECTIVES, Objective
 from soundalike.readout import READOUTS, ReadOut
+from soundalike.recordings import RecordingSettings, TrainingClips
 from soundalike.synth import VOICES, Synthesizer
 from soundalike.training import Training
-from soundalike.views import Doppelgangers
+from soundalike.views import Doppelgangers, MixedViews, RecordedViews, Views
 
-VIEWS = {"doppelgangers": Doppelgangers}
+VIEWS: dict[str, type[Views]] = {"doppelgangers": Doppelgangers, "recordings": RecordedViews, "mixed": MixedViews}
 SECTIONS: dict[str, Mapping[str, Callable[..., Any]]] = {
     "voice": VOICES,
+    "recordings": {"recordings": RecordingSettings},
     "views": VIEWS,
     "frontend": FRONTENDS,
     "encoder": ENCODERS,
@@ -44,12 +47,15 @@ SECTIONS: dict[str, Mapping[str, Callable[..., Any]]] = {
 # Arguments that one part takes from another, so that they cannot disagree, and that no recipe sets.
 WIRED = {
     "voice": {"sample_rate"},
-    "views": {"voice"},
+    "views": {"voice", "clips", "samples"},
     "encoder": {"channels", "generator"},
-    "head": {"size_in", "generator"},
+    "head": {"size_in", "classes", "generator"},
 }
-LENGTHS = ("pairs", "steps", "minutes")
+SOURCES = {"voice": "voice", "recordings": "clips"}
+"""Sections that a recipe has only where its views take what they make, and what that is called there."""
+LENGTHS = ("pairs", "steps", "minutes", "epochs")
 """The keys of ``training`` that say how long a run is: naming one on the command line replaces the others."""
+_NAMELESS = ("recordings", "training")  # sections with one part alone
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,10 @@ class Recipe:
                 hint = nearest(str(section), SECTIONS)
                 raise SoundalikeError(f"recipe {self.name}: unknown section {section!r}: {hint}")
         complete = {section: self._complete(section, self.sections.get(section) or {}) for section in SECTIONS}
+        wanted = inspect.signature(VIEWS[complete["views"]["name"]]).parameters
+        for section, argument in SOURCES.items():
+            if argument not in wanted:
+                del complete[section]
         object.__setattr__(self, "sections", complete)
 
     def _complete(self, section: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +104,7 @@ class Recipe:
             if not _fits(value, kind):
                 raise SoundalikeError(f"{where}: {section}.{key} is {value!r}: give {_kind_in_words(kind)}.")
         values = {key: _plain(given.get(key, parameter.default)) for key, parameter in parameters.items()}
-        return values if len(choices) == 1 and section == "training" else {"name": name, **values}
+        return values if section in _NAMELESS else {"name": name, **values}
 
     @classmethod
     def load(cls, name: str | Path) -> Recipe:
@@ -163,10 +173,16 @@ class Recipe:
             section, *rest = key.split(".")
             if section in SECTIONS and rest in ([], ["name"]):
                 choice = SECTIONS[section].get(name) if isinstance(name, str) else None
-                kept = _parameters(section, name) if choice else sections[section]
-                shared = {k: v for k, v in sections[section].items() if k in kept}
+                former = sections.get(section, {})
+                kept = _parameters(section, name) if choice else former
+                shared = {k: v for k, v in former.items() if k in kept}
                 sections[section] = self._complete(section, shared | {"name": name})
                 del remaining[key]
+        named = {key.partition(".")[0] for key in settings}
+        sections = Recipe(self.name, sections).sections  # other views can need other sources
+        for section in SOURCES:
+            if section in named and section not in sections:
+                raise SoundalikeError(_takes_no(section, sections))
         located = [(self._locate(key, sections), value) for key, value in remaining.items()]
         given_lengths = {path[1] for path, _ in located if path[0] == "training"} & set(LENGTHS)
         if given_lengths:
@@ -188,6 +204,8 @@ class Recipe:
         first, *rest = key.replace("-", "_").split(".")
         if first == "name":
             raise SoundalikeError("unknown recipe key 'name': give the section, such as --voice.")
+        if first in SECTIONS and first not in sections:
+            raise SoundalikeError(_takes_no(first, sections))
         if first in SECTIONS:
             return (first, *rest)
         owners = [section for section, values in sections.items() if first in values and first != "name"]
@@ -197,6 +215,8 @@ class Recipe:
                 for section, choices in SECTIONS.items()
                 if any(first in _parameters(section, name) for name in choices)
             ]
+        if len(owners) == 1 and owners[0] not in sections:
+            raise SoundalikeError(_takes_no(owners[0], sections))
         if len(owners) == 1:
             return (owners[0], first, *rest)
         if owners:
@@ -210,11 +230,23 @@ class Recipe:
         """The ``training`` section, checked."""
         return Training(**self.sections["training"])
 
-    def build(self, seed: int | None = None) -> Parts:
+    @property
+    def recordings(self) -> RecordingSettings | None:
+        """The ``recordings`` section, checked; None where the views are synthetic alone."""
+        return RecordingSettings(**self.sections["recordings"]) if "recordings" in self.sections else None
+
+    def build(self, seed: int | None = None, clips: TrainingClips | None = None, classes: int | None = None) -> Parts:
         """One of each part, wired together, with random weights.
 
         Args:
             seed: of the weights; the training seed where not given.
+            clips: what the ``recordings`` section has opened. Without it a recipe that hears recordings is built
+                without its views, for a model that only embeds.
+            classes: how many classes the head tells apart; those of ``clips`` where not given. Without either, a head
+                that tells classes apart is not built.
+
+        Raises:
+            SoundalikeError: parts do not fit together.
         """
         generator = torch.Generator().manual_seed(self.training.seed if seed is None else seed)
         frontend = self._make("frontend")
@@ -225,17 +257,37 @@ class Recipe:
                 f"encoder.dimensions is {encoder.dimensions}: the front end {self.sections['frontend']['name']!r} "
                 f"needs {axes}."
             )
-        voice = self._make("voice", sample_rate=frontend.sample_rate)
-        head_arguments = {"size_in": encoder.size, "generator": generator}
-        return Parts(
-            voice=voice,
-            views=self._make("views", voice=voice),
-            frontend=frontend,
-            encoder=encoder,
-            head=self._make("head", **head_arguments),
-            objective=self._make("objective"),
-            readout=self._make("readout"),
-        )
+        if frontend.bands is None and self.sections["head"].get("every") == "moment":
+            raise SoundalikeError(
+                "head.every is 'moment', and a moment of a waveform is 2 ms: give --head.every clip."
+            )
+        voice = self._make("voice", sample_rate=frontend.sample_rate) if "voice" in self.sections else None
+        classes = len(clips.classes) if classes is None and clips is not None else classes
+        objective = self._make("objective")
+        if "recordings" not in self.sections and (objective.needs_labels or self._takes("head", "classes")):
+            raise SoundalikeError(
+                "synthetic sounds have no labels, which the objective or the head needs: give --views recordings or "
+                "--views mixed."
+            )
+        head, views = None, None
+        if classes is not None or not self._takes("head", "classes"):
+            head = self._make("head", size_in=encoder.size, classes=classes, generator=generator)
+            if objective.needs_labels and not head.classes:
+                raise SoundalikeError(
+                    f"the objective {self.sections['objective']['name']!r} needs a head that tells classes apart, not "
+                    f"{self.sections['head']['name']!r}: give --head classifier or --head joint."
+                )
+        if "recordings" not in self.sections:
+            views = self._make("views", voice=voice)
+        elif clips is not None:
+            if frontend.frames is None:
+                raise SoundalikeError("the front end has no training length; set its frames.")
+            views = self._make("views", voice=voice, clips=clips, samples=frontend.clip_samples)
+        return Parts(frontend, encoder, objective, self._make("readout"), voice, views, head)
+
+    def _takes(self, section: str, argument: str) -> bool:
+        """Whether the chosen part of a section takes an argument."""
+        return argument in inspect.signature(SECTIONS[section][self.sections[section]["name"]]).parameters
 
     def _make(self, section: str, **wired: Any) -> Any:
         arguments = dict(self.sections[section])
@@ -246,15 +298,32 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a recipe builds."""
+    """What a recipe builds.
 
-    voice: Synthesizer
-    views: Doppelgangers
+    Attributes:
+        voice: None where the views are of recordings alone.
+        views: None where they are of recordings that were not opened.
+        head: None where it tells classes apart and their number is not known.
+    """
+
     frontend: FrontEnd
     encoder: ResNet18
-    head: Head
-    objective: nn.Module
+    objective: Objective
     readout: ReadOut
+    voice: Synthesizer | None
+    views: Views | None
+    head: Head | None
+
+    @property
+    def doppelgangers(self) -> Doppelgangers:
+        """The views, where they are doppelgängers.
+
+        Raises:
+            SoundalikeError: they are others.
+        """
+        if not isinstance(self.views, Doppelgangers):
+            raise SoundalikeError("this is about synthetic pairs: give a recipe whose views are doppelgangers.")
+        return self.views
 
 
 _FOLDER = Path(__file__).parent / "recipes"
@@ -292,6 +361,12 @@ def _fits(value: Any, kind: Any) -> bool:
         inner = [k for k in typing.get_args(kind) if k is not Ellipsis]
         return isinstance(value, list | tuple) and all(_fits(item, inner[0]) for item in value)
     return isinstance(value, origin or kind)
+
+
+def _takes_no(section: str, sections: Mapping[str, Mapping[str, Any]]) -> str:
+    views = sections["views"]["name"]
+    other = "recordings or mixed" if section == "recordings" else "doppelgangers or mixed"
+    return f"this recipe has no {section}, because its views are {views!r}: leave it out, or give --views {other}."
 
 
 def _takes_mapping(section: str, name: str, key: str) -> bool:

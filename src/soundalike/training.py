@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 
 from soundalike.errors import SoundalikeError, nearest
+from soundalike.lars import LARS
 
-OPTIMIZERS = ("sgd", "adam", "adamw")
+OPTIMIZERS = ("sgd", "adam", "adamw", "lars")
 SCHEDULES = ("constant", "milestones", "cosine")
 PRECISIONS = ("auto", "fp32", "bf16")
 COMPILE = ("auto", "always", "never")
@@ -28,10 +30,12 @@ class Training:
         pairs: length of the run in pairs, over all devices.
         steps: length of the run in steps. The first of the lengths that is reached ends the run.
         minutes: length of the run in minutes of wall-clock time.
-        optimizer: ``sgd``, ``adam`` or ``adamw``.
+        epochs: length of the run in times that every recording is shown; of a recipe that hears recordings alone.
+        optimizer: ``sgd``, ``adam``, ``adamw`` or ``lars``.
         learning_rate: its peak, for 256 pairs a step; more or fewer pairs scale it in proportion.
-        momentum: of SGD.
+        momentum: of SGD and LARS.
         weight_decay: of every weight.
+        decay_biases: whether biases and normalisations decay as well. LARS never lets them, nor scales their steps.
         schedule: ``constant``; ``milestones``, a tenth from each milestone on; or ``cosine``, to 0.
         milestones: parts of the run, in [0, 1].
         warmup: part of the run in which the learning rate rises from 0 in a straight line.
@@ -40,6 +44,7 @@ class Training:
         validate_every: steps between two looks at held-out sounds; 0 never looks.
         validation_pairs: held-out pairs.
         checkpoint_every: steps between two checkpoints; 0 writes one at the end only.
+        start: model file, or folder of a run, whose encoder the run starts from; random weights where not given.
 
     Raises:
         SoundalikeError: a value is out of its range.
@@ -50,10 +55,12 @@ class Training:
     pairs: int | None = None
     steps: int | None = None
     minutes: float | None = None
+    epochs: float | None = None
     optimizer: str = "sgd"
     learning_rate: float = 0.12
     momentum: float = 0.0
     weight_decay: float = 1e-6
+    decay_biases: bool = True
     schedule: str = "milestones"
     milestones: tuple[float, ...] = (0.775, 0.85, 0.925)
     warmup: float = 0.0
@@ -62,6 +69,7 @@ class Training:
     validate_every: int = 0
     validation_pairs: int = 1024
     checkpoint_every: int = 200
+    start: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))
@@ -80,14 +88,35 @@ class Training:
         for key in ("seed", "batch_size", "validation_pairs"):
             if getattr(self, key) >= 1 << 63:
                 raise SoundalikeError(f"training.{key} is {getattr(self, key)}: give less than 2**63.")
-        for key in ("learning_rate", "minutes"):
+        for key in ("learning_rate", "minutes", "epochs"):
             value = getattr(self, key)
             if value is not None and not 0 < value < math.inf:
                 raise SoundalikeError(f"training.{key} is {value!r}: give a number above 0.")
         if self.warmup >= 1 or any(not 0 <= milestone <= 1 for milestone in self.milestones):
             raise SoundalikeError("training.warmup and training.milestones are parts of the run: give 0 to 1.")
-        if self.pairs is self.steps is self.minutes is None:
-            raise SoundalikeError("a run needs a length: give training.minutes, training.steps or training.pairs.")
+        if self.pairs is self.steps is self.minutes is self.epochs is None:
+            raise SoundalikeError(
+                "a run needs a length: give training.minutes, training.steps, training.pairs or training.epochs."
+            )
+
+    def counted(self, clips: int | None) -> Training:
+        """The same with epochs turned into pairs.
+
+        Args:
+            clips: how many recordings an epoch shows; None where there is no such number.
+
+        Raises:
+            SoundalikeError: there are epochs and no such number.
+        """
+        if self.epochs is None:
+            return self
+        if clips is None:
+            raise SoundalikeError(
+                "training.epochs counts how often recordings are shown, and synthetic sounds never repeat: give "
+                "training.pairs, training.steps or training.minutes."
+            )
+        pairs = math.ceil(self.epochs * clips)
+        return replace(self, pairs=pairs if self.pairs is None else min(pairs, self.pairs), epochs=None)
 
     def total_steps(self, ranks: int = 1) -> int | None:
         """Steps after which the run ends; None where only the clock ends it."""
@@ -123,14 +152,24 @@ class Training:
 
     def make_optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         """The optimiser. Its learning rate is set before every step, from `rate`."""
+        everything = list(parameters)
+        groups: list[dict[str, Any]] = [{"params": everything}]
+        if self.optimizer == "lars" or not self.decay_biases:
+            # biases and what a normalisation learns have one axis; every weight has more
+            groups = [
+                {"params": [p for p in everything if p.ndim > 1]},
+                {"params": [p for p in everything if p.ndim <= 1], "weight_decay": 0.0},
+            ]
+        rate: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        if self.optimizer == "lars":
+            groups[1]["adapt"] = False
+            return LARS(groups, momentum=self.momentum, **rate)
         if self.optimizer == "sgd":
-            return torch.optim.SGD(
-                parameters, lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay, fused=True
-            )
+            return torch.optim.SGD(groups, momentum=self.momentum, fused=True, **rate)
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
-        return kind(parameters, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
+        return kind(groups, fused=True, **rate)
 
     def differences(self, other: Training) -> list[str]:
         """Keys in which two runs differ, but for those that change nothing of what is learned."""
-        free = {"pairs", "steps", "minutes", "checkpoint_every", "compile"}
+        free = {"pairs", "steps", "minutes", "epochs", "checkpoint_every", "compile"}
         return [f.name for f in fields(self) if f.name not in free and getattr(self, f.name) != getattr(other, f.name)]

@@ -64,7 +64,7 @@ def add_tasks(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         type=path,
-        help="folder of the task's recordings: one for each --task in order, or one for all",
+        help="folder of the task's recordings, or a manifest's table: one for each --task in order, or one for all",
     )
 
 
@@ -120,6 +120,19 @@ def settings(rest: Sequence[str], command: str) -> dict[str, Any]:
         except (YAMLError, OmegaConfBaseException):
             found[key] = value
     return found
+
+
+def name_unheard(model: Path) -> int:
+    """Names the recordings that the run of a model could not hear, on stderr.
+
+    Returns:
+        The exit code: 1 where there are any.
+    """
+    from soundalike.pretraining import CLIPS
+    from soundalike.recordings import left_out
+
+    record = model.parent / CLIPS
+    return name_broken(left_out(record)) if record.is_file() else 0
 
 
 def name_broken(broken: Iterable[tuple[object, str]]) -> int:

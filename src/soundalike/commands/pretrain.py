@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from soundalike.commands.arguments import DEFAULT_RECIPE, add_device, path, settings
+from soundalike.commands.arguments import DEFAULT_RECIPE, add_device, name_unheard, path, settings
 from soundalike.errors import SoundalikeError
 
 HELP = "train an encoder on synthetic sounds, on recordings, or on both"
@@ -45,5 +45,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     from soundalike.pretraining import pretrain
 
-    print(pretrain(recipe, options.out, options.resume, options.device, options.quiet))
-    return 0
+    model = pretrain(recipe, options.out, options.resume, options.device, options.quiet)
+    code = name_unheard(model)
+    print(model)
+    return code

@@ -1,14 +1,13 @@
-"""``soundalike study NAME …``: the arguments of each study, and what they start."""
+"""``soundalike study NAME …``: finds the study; and those that measure and do not train."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundalike.commands.arguments import DEFAULT_RECIPE, add_device, add_tasks, name_broken, read_tasks, seed
+from soundalike.commands.arguments import DEFAULT_RECIPE, name_broken, seed
+from soundalike.commands.study_grids import GRIDS, add_levels
 from soundalike.errors import SoundalikeError, nearest
 
 if TYPE_CHECKING:
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
 HELP = "train or measure many things and compare them, with a figure"
 STUDIES = {
     "doppelgangers": "δ × voice × augmentation, and a fixed pool of pairs against endless fresh ones",
+    "augmentations": "CLAR's augmentations of recordings, alone and in pairs",
+    "frontends": "raw waveforms against spectrograms, without labels and with them",
+    "labels": "supervised, self-supervised then fine-tuned, or both at once, over fractions of the labels",
     "similarity": "how alike the two views of a pair are to an encoder, against δ",
     "spectra": "spectral features of synthetic sounds beside real recordings",
 }
@@ -50,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     parser = options.kind(prog=f"soundalike study {name}", description=STUDIES[name], allow_abbrev=False)
     parser.add_argument("--out", required=True, type=Path, help="folder for the study")
     add, start = {
-        "doppelgangers": (_add_doppelgangers, _doppelgangers),
+        **GRIDS,
         "similarity": (_add_similarity, _similarity),
         "spectra": (_add_spectra, _spectra),
     }[name]
@@ -58,58 +60,13 @@ def run(options: argparse.Namespace) -> int:
     return start(parser.parse_args(rest))
 
 
-def _several(parser: argparse.ArgumentParser, option: str, default: str, kind: type = str) -> None:
-    parser.add_argument(option, nargs="+", type=kind, metavar="LEVEL", help=f"levels to study (default: {default})")
-
-
-def _add_doppelgangers(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "The same command again goes on where it was broken off, and runs no finished cell again."
-    parser.add_argument(
-        "--budget", type=float, required=True, metavar="MINUTES", help="of training over all cells, in equal parts"
-    )
-    add_tasks(parser)
-    parser.add_argument("--recipe", default=DEFAULT_RECIPE, help="what all cells share (default: %(default)s)")
-    _several(parser, "--delta", "0.01 0.05 0.1 0.25 0.5", float)
-    _several(parser, "--voice", "voice voice-fm parametric")
-    _several(parser, "--augment", "none paper")
-    parser.add_argument("--seeds", type=int, default=1, help="runs of each setting (default: 1)")
-    parser.add_argument(
-        "--pool", type=int, default=100_000, help="pairs of the fixed pool; 0: no such run (default: 100000)"
-    )
-    add_device(parser)
-    parser.add_argument("--quiet", action="store_true", help="no progress lines")
-
-
-def _doppelgangers(options: argparse.Namespace) -> int:
-    from soundalike.memory import keep_freed_memory
-    from soundalike.recipe import Recipe
-    from soundalike.study import doppelgangers
-
-    keep_freed_memory()
-    cells = doppelgangers.cells(
-        options.delta or doppelgangers.DELTAS,
-        options.voice or doppelgangers.STUDIED_VOICES,
-        options.augment or tuple(doppelgangers.AUGMENT),
-        options.seeds,
-        options.pool,
-    )
-    found = read_tasks(options)
-    recipe = Recipe.load(options.recipe)
-    failed = doppelgangers.run(options.out, options.budget, found, recipe, cells, options.device, options.quiet)
-    for cell, why in failed:
-        print(f"failed: {cell.title}: {why}", file=sys.stderr)
-    report = options.out / doppelgangers.REPORT
-    print(report if report.exists() else options.out)
-    return 1 if failed else 0
-
-
 def _add_similarity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, help="model file, or the folder of its run (default: untrained only)")
     parser.add_argument(
         "--recipe", help=f"of the untrained encoder where no model is given (default: {DEFAULT_RECIPE})"
     )
-    _several(parser, "--voice", "the recipe's")
-    _several(parser, "--delta", "0.01 0.05 0.1 0.25 0.5", float)
+    add_levels(parser, "--voice", "the recipe's")
+    add_levels(parser, "--delta", "0.01 0.05 0.1 0.25 0.5", float)
     parser.add_argument("--count", type=int, default=512, help="pairs for each δ (default: 512)")
     parser.add_argument("--seed", type=seed, default=0, help="which patches (default: 0)")
 
@@ -137,7 +94,7 @@ def _similarity(options: argparse.Namespace) -> int:
     found, views = {}, recipe.sections["views"]
     drawn, noise = views.get("uniform_in", "units"), views.get("noise", "view")
     for name in dict.fromkeys(options.voice or [recipe.sections["voice"]["name"]]):
-        voice = recipe.override({"voice": name}).build().voice
+        voice = recipe.override({"voice": name}).build().doppelgangers.voice
         deltas = options.delta or DELTAS
         found[name] = similarity.measure(voice, embedders, deltas, options.count, drawn, noise, options.seed)
     about = (
@@ -168,6 +125,7 @@ def _spectra(options: argparse.Namespace) -> int:
     from soundalike.output import make_folder
     from soundalike.recipe import Recipe
     from soundalike.study import spectra
+    from soundalike.study.scoring import distinct
 
     recipes = [Recipe.load(name) for name in dict.fromkeys(options.recipe or [DEFAULT_RECIPE])]
     out = make_folder(options.out)
@@ -175,11 +133,11 @@ def _spectra(options: argparse.Namespace) -> int:
     broken: list[tuple[Path, str]] = []
     for folder in dict.fromkeys(options.data):
         found, unread = spectra.of_folder(folder, options.count, options.seed)
-        real[_distinct(folder.absolute().name, real)] = found
+        real[distinct(folder.absolute().name, real)] = found
         broken += unread
     synthetic: dict[str, spectra.Table] = {}
     for recipe in recipes:
-        synthetic[_distinct(recipe.name, {**synthetic, **real})] = spectra.of_recipe(
+        synthetic[distinct(recipe.name, {**synthetic, **real})] = spectra.of_recipe(
             recipe, options.count, options.seed
         )
     for source, others in spectra.write(synthetic, real, out)["distance"].items():
@@ -188,12 +146,3 @@ def _spectra(options: argparse.Namespace) -> int:
     code = name_broken(broken)
     print(out / spectra.REPORT)
     return code
-
-
-def _distinct(name: str, taken: Mapping[str, object]) -> str:
-    """The name, with a number where it is taken."""
-    number = 2
-    found = name
-    while found in taken:
-        found, number = f"{name} {number}", number + 1
-    return found

@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from soundalike.probe.figures import HUES as COLOURS
+
 if TYPE_CHECKING:
+    from soundalike.study.clar import Summary
     from soundalike.study.grid import Cell
 
-COLOURS = ("#3b7dd8", "#e8833a", "#2fa36b", "#d9465f", "#9166cf", "#a5713d", "#1aa6b7", "#7d8794")
+__all__ = ["COLOURS", "accuracies", "draw_accuracy", "draw_control", "draw_curves", "draw_grid", "draw_groups"]
+__all__ += ["levels", "panels"]
 _STYLES = ("-", "--", ":", "-.")
+_FLOOR_COLOURS = ("#555555", "#8f8f8f", "#b8b8b8")
 _GREYS = ("#6b6b6b", "#a8a8a8", "#c8c8c8")
 Finished = Sequence[tuple["Cell", Mapping[str, Any]]]
 
@@ -124,6 +129,165 @@ def draw_control(finished: Finished, tasks: Sequence[str], path: Path, title: st
     axis.set_title(title, size=9)
     _legend_below(figure, axis)
     figure.savefig(path, dpi=120)
+
+
+def draw_grid(
+    names: Sequence[str],
+    of_panel: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    under: Mapping[str, str],
+    path: Path,
+) -> None:
+    """A heat map of each alone and of all pairs, with the accuracies in its squares.
+
+    Args:
+        names: of rows and columns.
+        of_panel: title to means and standard deviations in %, ``(n, n)`` each, NaN where there is none.
+        under: title to a line below the panel.
+        path: PNG file to write.
+    """
+    side = 1.6 + 0.62 * len(names)
+    figure, axes = panels(len(of_panel), _columns(len(of_panel)), width=side + 0.4, height=side)
+    for axis, (title, (mean, std)) in zip(axes, of_panel.items(), strict=True):
+        known = mean[np.isfinite(mean)]
+        low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+        axis.imshow(mean, cmap="viridis", vmin=low, vmax=max(high, low + 1e-6))
+        for i, j in np.argwhere(np.isfinite(mean)):
+            dark = mean[i, j] < low + 0.6 * (high - low)
+            more = f"\n±{std[i, j]:.1f}" if np.isfinite(std[i, j]) else ""
+            axis.text(j, i, f"{mean[i, j]:.1f}{more}", ha="center", va="center", size=7.5, color="w" if dark else "k")
+        axis.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor", size=8)
+        axis.set_yticks(range(len(names)), names, size=8)
+        axis.set_title(title, size=10, parse_math=False)
+        axis.set_xlabel(under.get(title, "").replace(", ", "\n"), size=8, color="#555555")
+    figure.savefig(path, dpi=120)
+
+
+def draw_groups(
+    groups: Sequence[str],
+    bars: Mapping[str, Mapping[str, Sequence[Summary | None]]],
+    floors: Mapping[str, Mapping[str, Sequence[Summary | None]]],
+    path: Path,
+) -> None:
+    """Groups of bars with error bars, a panel for each task, and floors as grey lines across each group.
+
+    Args:
+        groups: names of the groups.
+        bars: title of a panel to name of a bar to its accuracy in each group; a bar whose name differs from another's
+            after a comma only shares its colour and is hatched.
+        floors: title to name to accuracy in each group.
+        path: PNG file to write.
+    """
+    figure, axes = panels(len(bars), _columns(len(bars)), width=1.4 + 1.25 * len(groups))
+    for axis, (title, of_bar) in zip(axes, bars.items(), strict=True):
+        width = 0.8 / len(of_bar)
+        kinds = list(dict.fromkeys(name.partition(",")[0] for name in of_bar))
+        drawn: set[str] = set()
+        for number, (name, found) in enumerate(of_bar.items()):
+            kind = name.partition(",")[0]
+            axis.bar(
+                np.arange(len(groups)) + (number - (len(of_bar) - 1) / 2) * width,
+                [np.nan if value is None else value.mean for value in found],
+                0.92 * width,
+                yerr=_errors(found),
+                capsize=3,
+                color=COLOURS[kinds.index(kind) % len(COLOURS)],
+                alpha=0.55 if kind in drawn else 1.0,
+                hatch="//" if kind in drawn else None,
+                edgecolor="white",
+                linewidth=0,
+                label=name,
+            )
+            drawn.add(kind)
+        for number, (name, found) in enumerate(floors[title].items()):
+            for group, value in enumerate(found):
+                if value is not None:
+                    axis.plot(
+                        [group - 0.46, group + 0.46],
+                        [value.mean] * 2,
+                        color=_FLOOR_COLOURS[number % len(_FLOOR_COLOURS)],
+                        linestyle=_STYLES[number % len(_STYLES)],
+                        linewidth=1.6,
+                        label=None if group else f"{name}, linear probe",
+                    )
+        axis.set_xticks(range(len(groups)), groups, size=9)
+        axis.set_title(title, size=10, parse_math=False)
+        axis.set_ylabel("accuracy, %")
+        axis.set_ylim(bottom=0)
+        axis.grid(axis="y", alpha=0.25)
+        axis.set_axisbelow(True)
+    _legend_below(figure, axes[0])
+    figure.savefig(path, dpi=120)
+
+
+def draw_curves(
+    fractions: Sequence[float],
+    rows: Mapping[str, Mapping[str, Mapping[str, Sequence[Summary | None]]]],
+    floors: Mapping[str, Mapping[str, Sequence[Summary | None]]],
+    path: Path,
+) -> None:
+    """Accuracy against the part of the labels: a row for each way of reading it, a column for each task.
+
+    Args:
+        fractions: parts of the labels, in (0, 1].
+        rows: what is read to title of the column to name of the line to accuracy at each fraction.
+        floors: title to name to accuracy at each fraction, drawn as grey lines.
+        path: PNG file to write.
+    """
+    columns = len(floors)
+    figure, axes = panels(len(rows) * columns, columns, width=3.9, height=3.0)
+    names = list(dict.fromkeys(name for of in rows.values() for lines in of.values() for name in lines))
+    for number, (reader, of_title) in enumerate(rows.items()):
+        for column, (title, lines) in enumerate(of_title.items()):
+            axis = axes[number * columns + column]
+            for place, (name, found) in enumerate(floors[title].items()):
+                style = {"color": _FLOOR_COLOURS[place % len(_FLOOR_COLOURS)], "linestyle": _STYLES[place % 4]}
+                points = [np.nan if value is None else value.mean for value in found]
+                axis.plot(fractions, points, label=f"{name}, linear probe", linewidth=1.4, zorder=1, **style)
+            for name, found in lines.items():
+                there = [(part, value) for part, value in zip(fractions, found, strict=True) if value is not None]
+                if there:
+                    values = [value for _, value in there]
+                    axis.errorbar(
+                        # side by side, so that no error bar hides another
+                        [part * 1.035 ** (names.index(name) - (len(names) - 1) / 2) for part, _ in there],
+                        [value.mean for value in values],
+                        yerr=_errors(values),
+                        color=COLOURS[names.index(name) % len(COLOURS)],
+                        marker="o",
+                        markersize=4,
+                        capsize=3,
+                        label=f"{name}, frozen" if name == "self-supervised" else name,
+                    )
+            axis.set_xscale("log")
+            axis.set_xticks(fractions, [f"{100 * part:g} %" for part in fractions], size=8)
+            axis.minorticks_off()
+            axis.set_xlim(min(fractions) / 1.3, max(fractions) * 1.3)
+            axis.grid(alpha=0.25)
+            if number == 0:
+                axis.set_title(title, size=10, parse_math=False)
+            if number == len(rows) - 1:
+                axis.set_xlabel("labels")
+            if column == 0:
+                axis.set_ylabel(f"{reader}: accuracy, %")
+    for column in range(columns):
+        for lower in axes[columns + column :: columns]:
+            lower.sharey(axes[column])
+            lower.autoscale(axis="y")
+        axes[column].set_ylim(bottom=max(0.0, axes[column].get_ylim()[0]))
+    _legend_below(figure, axes[0])
+    figure.savefig(path, dpi=120)
+
+
+def _columns(count: int) -> int:
+    """So many columns that no panel is left alone in its row, as far as three at most allow."""
+    return 2 if count == 4 else 3
+
+
+def _errors(found: Sequence[Summary | None]) -> list[float] | None:
+    """Standard deviations, or None where no seed has another beside it."""
+    if not any(value is not None and value.runs > 1 for value in found):
+        return None
+    return [np.nan if value is None or value.runs < 2 else value.std for value in found]
 
 
 def _legend_below(figure: Any, axis: Any) -> None:

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,14 @@ class Cell:
     Args:
         levels: factor to level, such as ``{"delta": 0.25, "seed": 0}``; what tells cells apart.
         overrides: what `Recipe.override` takes.
+        share: of the budget, beside those of the other cells.
+        after: slug of the cell whose encoder this one starts from; it comes earlier.
     """
 
     levels: dict[str, str | int | float]
     overrides: dict[str, Any]
+    share: float = 1.0
+    after: str | None = None
 
     @property
     def slug(self) -> str:
@@ -58,7 +62,8 @@ class Grid:
         name: of the study.
         recipe: what the cells' overrides change.
         cells: the settings, seeds included, each with levels of its own.
-        minutes: of training, over all cells: each gets an equal part. None leaves each cell the recipe's length.
+        minutes: of training, over all cells: each gets a part in proportion to its share. None leaves each cell the
+            recipe's length.
         definition: whatever else makes two studies comparable, as plain data.
 
     Raises:
@@ -80,19 +85,38 @@ class Grid:
             raise SoundalikeError(f"study {name}: give at least one cell, and each of them once.")
         if minutes is not None and not 0 < minutes < float("inf"):
             raise SoundalikeError(f"study {name}: its budget is {minutes!r} minutes; give a number above 0.")
-        each = None if minutes is None else minutes / len(self.cells)
-        length = {} if each is None else {"minutes": each}
-        self.recipes = {cell.slug: recipe.override({**length, **cell.overrides}) for cell in self.cells}
+        for number, cell in enumerate(self.cells):
+            if not 0 < cell.share < float("inf"):
+                raise SoundalikeError(f"study {name}: the share of {cell.title} is {cell.share!r}; give one above 0.")
+            if cell.after is not None and cell.after not in slugs[:number]:
+                raise SoundalikeError(
+                    f"study {name}: {cell.title} starts from {cell.after}, which is no earlier cell."
+                )
+        each = None if minutes is None else minutes / sum(cell.share for cell in self.cells)  # of a share of 1
+        self.recipes = {cell.slug: recipe.override(self._settings(cell, each)) for cell in self.cells}
         asked = {
             "study": name,
             "recipe": recipe.to_dict(),
-            "cells": [{"levels": cell.levels, "overrides": cell.overrides} for cell in self.cells],
+            "cells": [asdict(cell) for cell in self.cells],
             "budget_minutes": minutes,
             "minutes_per_cell": each,
             **(definition or {}),
         }
         asked = json.loads(json.dumps(asked))  # as it will be read again
         self.state: dict[str, Any] = self._recorded(asked) or {"definition": asked, "finished": {}, "extra": {}}
+
+    def _settings(self, cell: Cell, each: float | None) -> dict[str, Any]:
+        """What makes the study's recipe the cell's."""
+        length = {} if each is None else {"minutes": each * cell.share}
+        # absolute, so that a run that is broken off goes on from any folder; no part of the definition
+        start = {} if cell.after is None else {"training.start": str(self._model(cell.after).absolute())}
+        return {**length, **cell.overrides, **start}
+
+    def _model(self, slug: str) -> Path:
+        """The model file of a cell."""
+        from soundalike.pretraining import MODEL
+
+        return self.out / CELLS / slug / MODEL
 
     def _recorded(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
         path = self.out / STUDY
@@ -108,6 +132,8 @@ class Grid:
             complete = False
         if not complete:
             raise SoundalikeError(f"{path}: not a study that can be read; give another folder.")
+        # a key that a newer version of the recipe has, and that says nothing here, makes no other study
+        before, asked = _said(before), _said(asked)
         for key in {**before, **asked}:
             if before.get(key) != asked.get(key):
                 raise SoundalikeError(
@@ -158,7 +184,8 @@ class Grid:
             )
         self.save()
         left = [cell for cell in self.cells if cell.slug not in self.state["finished"]]
-        failed, spent = [], 0.0
+        failed: list[tuple[Cell, str]] = []
+        spent = 0.0
         for number, cell in enumerate(left):
             if not quiet:
                 done = len(self.cells) - len(left) + number
@@ -181,7 +208,8 @@ class Grid:
         each = self.state["definition"]["minutes_per_cell"]
         if not number and each is None:
             return ""
-        seconds = (spent / number if number else 60.0 * each) * (len(left) - number)
+        a_share = spent / sum(cell.share for cell in left[:number]) if number else 60.0 * each
+        seconds = a_share * sum(cell.share for cell in left[number:])
         hours, minutes = divmod(round(seconds / 60), 60)
         return f", {hours} h {minutes} min left" if hours else f", {minutes} min left"
 
@@ -189,12 +217,15 @@ class Grid:
         self, cell: Cell, score: Callable[[Path, Cell], Mapping[str, Any]], device: str, started: float
     ) -> dict[str, Any]:
         from soundalike.model import SoundModel
-        from soundalike.pretraining import CHECKPOINT, MODEL, RECIPE, pretrain
+        from soundalike.pretraining import CHECKPOINT, RECIPE, pretrain
 
+        if cell.after is not None and cell.after not in self.state["finished"]:
+            former = next(other for other in self.cells if other.slug == cell.after)
+            raise SoundalikeError(f"it starts from the cell {former.title}, which has failed and has to run first.")
         recipe, folder = self.recipes[cell.slug], self.out / CELLS / cell.slug
         if folder.is_dir() and not ((folder / RECIPE).is_file() and (folder / CHECKPOINT).is_file()):
             shutil.rmtree(folder)  # broken off before there was anything to go on from
-        model = folder / MODEL
+        model = self._model(cell.slug)
         trained = SoundModel.load(model).training if model.is_file() else {}
         if not _complete(recipe, trained):
             pretrain(recipe, folder, resume=folder.is_dir(), device=device, quiet=True)
@@ -215,7 +246,15 @@ def _complete(recipe: Recipe, trained: Mapping[str, Any]) -> bool:
     if not trained:
         return False
     steps, seconds = int(trained["steps"]), float(trained["seconds"]) + _ROUNDING
-    return recipe.training.progress(steps, seconds, int(trained["devices"])) >= 1.0
+    settings = recipe.training.counted(trained.get("recordings"))
+    return settings.progress(steps, seconds, int(trained["devices"])) >= 1.0
+
+
+def _said(plain: Any) -> Any:
+    """Plain data without the keys whose value is null."""
+    if isinstance(plain, dict):
+        return {key: _said(value) for key, value in plain.items() if value is not None}
+    return [_said(value) for value in plain] if isinstance(plain, list) else plain
 
 
 def _difference(before: Any, now: Any) -> str:

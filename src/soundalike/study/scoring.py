@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,51 @@ from soundalike.errors import SoundalikeError
 if TYPE_CHECKING:
     from soundalike.datasets import Dataset
     from soundalike.embedding import Embedder
+
+
+def distinct(name: str, taken: Collection[str]) -> str:
+    """The name, with a number where it is taken."""
+    found, number = name, 1
+    while found in taken:
+        number += 1
+        found = f"{name} {number}"
+    return found
+
+
+def embed(embedder: Embedder, dataset: Dataset) -> tuple[np.ndarray, Dataset]:
+    """Frozen embeddings of a task's clips.
+
+    Args:
+        embedder: from waveforms to vectors.
+        dataset: the task.
+
+    Returns:
+        Embeddings ``(n, D)``, and the task without the clips that have none, n rows.
+
+    Raises:
+        SoundalikeError: none of the clips can be embedded, or too few for a train and a test part.
+    """
+    from soundalike.embedding import embed_files
+
+    embedded = embed_files(dataset.paths, {"model": embedder})
+    if not embedded.paths:
+        first = embedded.failures[0]
+        raise SoundalikeError(
+            f"{dataset.name}: none of its clips could be embedded; the first one, {first.path}: {first.reason}"
+        )
+    return embedded.vectors["model"], dataset.select(embedded.rows)
+
+
+def linear_accuracy(vectors: np.ndarray, dataset: Dataset) -> float:
+    """Accuracy of the linear probe alone, in [0, 1], a mean over folds.
+
+    Args:
+        vectors: embeddings ``(n, D)``.
+        dataset: the task, n rows.
+    """
+    from soundalike.probe.score import score
+
+    return score(vectors, dataset, ("linear",)).probes["linear"].mean
 
 
 class Scorer:
@@ -30,11 +75,7 @@ class Scorer:
             raise SoundalikeError("a study needs a task to score with; give --task and --data.")
         self.datasets: list[Dataset] = []
         for dataset in datasets:
-            name, number = dataset.name, 1
-            while name in self.names:
-                number += 1
-                name = f"{dataset.name} {number}"
-            self.datasets.append(replace(dataset, name=name))
+            self.datasets.append(replace(dataset, name=distinct(dataset.name, self.names)))
 
     @property
     def names(self) -> list[str]:
@@ -54,18 +95,11 @@ class Scorer:
         Raises:
             SoundalikeError: none of a task's clips can be embedded.
         """
-        from soundalike.embedding import embed_files
         from soundalike.probe.score import PROBES, score
 
         tasks: dict[str, Any] = {}
         for dataset in self.datasets:
-            embedded = embed_files(dataset.paths, {"model": embedder})
-            if not embedded.paths:
-                first = embedded.failures[0]
-                raise SoundalikeError(
-                    f"{dataset.name}: none of its clips could be embedded; the first one, {first.path}: {first.reason}"
-                )
-            found = score(embedded.vectors["model"], dataset.select(embedded.rows))
+            found = score(*embed(embedder, dataset))
             probes = {probe: {"mean": result.mean, "std": result.std} for probe, result in found.probes.items()}
             tasks[dataset.name] = {"clips": found.clips, **probes}
         return {

@@ -32,12 +32,12 @@ def of_recipe(recipe: Recipe, count: int, seed: int = 0) -> Table:
         count: how many sounds, at least 2.
         seed: which ones.
     """
-    parts = recipe.build()
+    views = recipe.build().doppelgangers
     sounds: list[dict[str, float]] = []
     for number in torch.arange(count).split(64):
         with torch.no_grad():
-            rendered = parts.views.numbered(seed, number).first
-        sounds += [features(audio.prepare(sound, parts.voice.sample_rate, RATE)) for sound in rendered.numpy()]
+            rendered = views.numbered(seed, number).first
+        sounds += [features(audio.prepare(sound, views.voice.sample_rate, RATE)) for sound in rendered.numpy()]
     return _table(sounds)
 
 

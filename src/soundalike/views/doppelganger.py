@@ -9,20 +9,18 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from soundalike import random
 from soundalike.errors import SoundalikeError, nearest
 from soundalike.synth import GROUPS, Synthesizer
-from soundalike.views.augment.compose import Compose
-
-HELD_OUT = 1 << 40
-"""Held-out sounds have numbers from here on, which no training run reaches and no pool repeats."""
+from soundalike.views.view import HELD_OUT, Views, sound_numbers
 
 LOWEST_KNOB = 1e-6  # the paper's lower clip; the upper is 1
 
 # Independent uses of one seed. Their numbers are part of the format: another order makes other sounds of a seed.
 _THETA, _FIRST, _SECOND, _FIRST_NOISE, _SECOND_NOISE, _FIRST_AUGMENT, _SECOND_AUGMENT = range(2, 9)
+_FIRST_FEATURES, _SECOND_FEATURES = 9, 10
 NOISES = ("view", "pair", "fixed")
 
 
@@ -38,19 +36,16 @@ class Pair(NamedTuple):
     second_patch: Tensor
     """(n, size) knob positions."""
 
+    @property
+    def label(self) -> None:
+        """Sounds that nobody recorded have no class."""
+        return None
 
-def sound_numbers(step: int, rank: int, ranks: int, batch_size: int) -> Tensor:
-    """Which sounds of a stream one rank sees in one step, int64 (batch_size,): no two ranks or steps share one."""
-    first = (step * ranks + rank) * batch_size
-    return torch.arange(first, first + batch_size)
 
-
-class Doppelgangers(nn.Module):
+class Doppelgangers(Views):
     """Pairs of soundalikes: view = clip(θ + δ·N(0, I), 1e-6, 1), twice and independently, for a random patch θ.
 
-    Sounds are counted, not drawn one after the other. Sound number k of a seed is a function of (seed, k) alone: the
-    same for any batch size, any number of ranks, any device, and after an interruption. Step n of rank r reads
-    numbers (n · ranks + r) · batch to (n · ranks + r + 1) · batch - 1, so no two ranks or steps share a sound.
+    Sounds are counted, not drawn one after the other, as `Views` says.
 
     Args:
         voice: what renders the patches.
@@ -60,15 +55,14 @@ class Doppelgangers(nn.Module):
         uniform_in: ``units`` or ``knobs``, as in `Synthesizer.spread`.
         noise: ``view`` gives each view noise of its own, ``pair`` one noise to both, ``fixed`` one noise to every
             sound of every batch, as the paper's renderer does.
-        augment: augmentations of each view's audio, one after the other, as `Compose` takes them: names, or mappings
-            with a ``name`` and arguments. Each view draws numbers of its own, counted as the sounds are.
+        augment: augmentations of each view's audio, as `Views` takes them.
         pool: how many different pairs there are, 2 or more: sound number k is number k % pool, so that a long run
             meets the same pairs over and over. Held-out sounds, those from `HELD_OUT` on, keep their numbers. Without
             it no pair ever comes twice.
+        augment_features: augmentations of each view's features, as `Views` takes them.
 
     Raises:
-        SoundalikeError: delta, pool or an augmentation's argument is out of its range, a name is unknown, or an
-            augmentation is one of spectrograms.
+        SoundalikeError: delta, pool or an augmentation's argument is out of its range, or a name is unknown.
     """
 
     deltas: Tensor
@@ -81,17 +75,16 @@ class Doppelgangers(nn.Module):
         noise: str = "view",
         augment: list[Any] | None = None,
         pool: int | None = None,
+        augment_features: list[Any] | None = None,
     ) -> None:
-        super().__init__()
+        streams = (_FIRST_AUGMENT, _SECOND_AUGMENT, _FIRST_FEATURES, _SECOND_FEATURES)
+        super().__init__(voice.sample_rate, augment, augment_features, streams)
         if pool is not None and (isinstance(pool, bool) or not isinstance(pool, int) or not 2 <= pool <= HELD_OUT):
             raise SoundalikeError(f"pool is {pool!r}: give a whole number from 2 to {HELD_OUT}, or leave it out.")
         if noise not in NOISES:
             raise SoundalikeError(f"noise is {noise!r}: {nearest(str(noise), NOISES)}")
         voice.spread(torch.zeros(0, voice.size), uniform_in)  # says which names there are
         self.voice, self.uniform_in, self.noise, self.pool = voice, uniform_in, noise, pool
-        self.augmentation = Compose(augment, voice.sample_rate) if augment else None
-        if self.augmentation is not None and self.augmentation.axes != 2:
-            raise SoundalikeError("augment changes audio: name augmentations of waveforms, not of spectrograms.")
         by_group = group_deltas(delta)
         deltas = [by_group[spec.group] for spec in voice.specs]
         self.register_buffer("deltas", torch.tensor(deltas, dtype=torch.float32), persistent=False)
@@ -125,10 +118,13 @@ class Doppelgangers(nn.Module):
         first_patch, second_patch = self.patches(seed, number)
         # both views in one batch: one pass through the voice
         audio = self.voice(torch.cat((first_patch, second_patch)), noise_seed=self._noise_seeds(seed, number))
-        if self.augmentation is not None:
-            audio = self.augmentation(audio, uniform=self._augment_numbers(seed, number))
+        audio = self._augmented(audio, seed, number)
         first, second = audio.chunk(2)  # (n, samples) each
         return Pair(first, second, first_patch, second_patch)
+
+    def augmented_features(self, features: Tensor, seed: int, number: Tensor) -> Tensor:
+        """As `Views.augmented_features`; a pair of a pool has the same features every time."""
+        return super().augmented_features(features, seed, self._pooled(number))
 
     def patches(self, seed: int, number: Tensor) -> tuple[Tensor, Tensor]:
         """The two patches (n, size) of each numbered pair, without rendering them."""
@@ -151,12 +147,6 @@ class Doppelgangers(nn.Module):
         if self.pool is None:
             return number
         return torch.where(number < HELD_OUT, number % self.pool, number)
-
-    def _augment_numbers(self, seed: int, number: Tensor) -> Tensor:
-        """Uniform numbers for each first view, then for each second view, (2n, numbers)."""
-        assert self.augmentation is not None
-        views = [random.keys(seed, number, stream=stream) for stream in (_FIRST_AUGMENT, _SECOND_AUGMENT)]
-        return random.uniform(torch.cat(views), self.augmentation.numbers)
 
     def _noise_seeds(self, seed: int, number: Tensor) -> Tensor:
         """A noise seed for each first view, then for each second view, (2n,)."""

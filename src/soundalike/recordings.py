@@ -1,0 +1,339 @@
+"""Recordings to train on: the clips of a task's training part, decoded once, with the labels that a run may see."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from soundalike import audio, datasets, random
+from soundalike.errors import SoundalikeError, nearest
+
+if TYPE_CHECKING:
+    from soundalike.cache import Recordings
+    from soundalike.datasets import Dataset
+    from soundalike.decoding import Failure
+
+UNLABELLED = ("keep", "drop")
+_RECORD = ("path", "label", "labelled", "heard", "reason")
+_LABELS = 16  # the use of a label seed; its number is part of the format: another would choose other clips
+# Tasks that read the same recordings: what one holds out, the other must not be scored on either.
+_SAME_RECORDINGS = (
+    frozenset(("esc10", "esc50")),
+    frozenset(("speech-commands", "speech-commands-12", "sc09")),
+    frozenset(("nsynth-family", "nsynth-pitch")),
+)
+
+
+@dataclass(frozen=True)
+class RecordingSettings:
+    """Which recordings a run hears, and which labels. The ``recordings`` section of a recipe.
+
+    Args:
+        task: how the folder is read, one of `datasets.TASKS`; without it, every audio file below the folder is taken,
+            and none has a label.
+        data: the folder.
+        fold: which fold of a task is held out and never heard, from 1; of a task with official lists, 1 hears its
+            training list alone. 0 hears every clip.
+        labels: part of the clips of each class that keep their label, in (0, 1]. The others are heard all the same.
+        label_seed: which clips these are. Of one seed, the clips of a smaller part are among those of a larger one.
+        unlabelled: ``keep`` or ``drop`` the clips without a label.
+
+    Raises:
+        SoundalikeError: a value is out of its range.
+    """
+
+    task: str | None = None
+    data: str | None = None
+    fold: int = 1
+    labels: float = 1.0
+    label_seed: int = 0
+    unlabelled: str = "keep"
+
+    def __post_init__(self) -> None:
+        if self.task is not None and self.task not in datasets.TASKS:
+            raise SoundalikeError(f"recordings.task is {self.task!r}: {nearest(self.task, datasets.TASKS)}")
+        if not 0.0 < self.labels <= 1.0:
+            raise SoundalikeError(f"recordings.labels is {self.labels:g}: give a part above 0 and at most 1.")
+        if self.fold < 0:
+            raise SoundalikeError(f"recordings.fold is {self.fold}: give the number of a fold from 1, or 0 for none.")
+        if not 0 <= self.label_seed < 1 << 63:
+            raise SoundalikeError(f"recordings.label_seed is {self.label_seed}: give a number from 0 to 2**63 - 1.")
+        if self.unlabelled not in UNLABELLED:
+            raise SoundalikeError(
+                f"recordings.unlabelled is {self.unlabelled!r}: {nearest(self.unlabelled, UNLABELLED)}"
+            )
+
+    def dataset(self) -> Dataset | None:
+        """The task with the fold that is held out as its only test part; None where there is no task.
+
+        Raises:
+            SoundalikeError: there is no folder, it does not hold the task, or the task has no such fold.
+        """
+        folder = self._folder()
+        if self.task is None:
+            return None
+        found = datasets.read(self.task, folder)
+        return found.hold_out(self.fold) if self.fold else found
+
+    def _folder(self) -> Path:
+        if self.data is None:
+            raise SoundalikeError(
+                "this recipe hears recordings: give --data FOLDER, and --task for their labels and folds "
+                f"({', '.join(datasets.TASKS)})."
+            )
+        return Path(self.data)
+
+    def open(self, sample_rate: int, progress: bool = True) -> TrainingClips:
+        """The clips, decoded into the cache where they are not there yet.
+
+        Args:
+            sample_rate: in Hz.
+            progress: whether decoding shows its progress.
+
+        Raises:
+            SoundalikeError: as `dataset`; or a label is asked for of each class and a class is too small for it, or
+                no file can be decoded.
+        """
+        from soundalike.cache import open_cache
+
+        dataset, folder = self.dataset(), self._folder()
+        paths = audio.find(folder) if dataset is None else dataset.paths
+        # all of them, also those that are held out: the runs of all folds then share one cache
+        home = folder if folder.is_dir() else folder.parent
+        cache = open_cache(paths, sample_rate, self.task or "folder", progress=progress, folder=home)
+        wanted = np.ones(len(paths), bool)
+        if dataset is not None and self.fold:
+            wanted[:] = False
+            wanted[next(iter(dataset.splits())).train] = True
+        places = np.flatnonzero(wanted[cache.rows])  # of the cache's clips
+        if not len(places):
+            first = next(failure for failure in cache.failures)
+            raise SoundalikeError(f"{folder}: no clip can be heard; the first one, {first.path}: {first.reason}")
+        rows = cache.rows[places]
+        classes = [] if dataset is None else dataset.classes
+        codes = np.full(len(rows), -1) if dataset is None else np.searchsorted(classes, dataset.labels[rows])
+        labelled = choose_labels(codes, classes, self.labels, self.label_seed)
+        if self.unlabelled == "drop":
+            if not labelled.any():
+                raise SoundalikeError(
+                    "recordings.unlabelled is 'drop', and no clip has a label: give recordings.task, or keep them."
+                )
+            heard = labelled
+        else:
+            heard = np.ones(len(rows), bool)
+        return TrainingClips([paths[row] for row in rows], classes, codes, labelled, heard, places, cache)
+
+
+class TrainingClips:
+    """Decoded clips, some of them with labels.
+
+    Args:
+        paths: of all m clips that could be decoded.
+        classes: names of classes, sorted; empty where clips have none.
+        codes: number of each clip's class, (m,), -1 where it has none.
+        labelled: whether a clip's label may be seen, (m,).
+        heard: whether a clip is heard, (m,); k of them are.
+        places: of the clips in the cache, (m,).
+        cache: where they are read from.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        classes: list[str],
+        codes: np.ndarray,
+        labelled: np.ndarray,
+        heard: np.ndarray,
+        places: np.ndarray,
+        cache: Recordings,
+    ) -> None:
+        self.paths, self.classes, self.codes, self.labelled = list(paths), classes, codes, labelled
+        self.heard, self._places, self._cache = heard, places[heard], cache
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz."""
+        return self._cache.sample_rate
+
+    @property
+    def lengths(self) -> Tensor:
+        """Samples of every clip that is heard, int64 (k,)."""
+        return torch.from_numpy(self._cache.lengths[self._places].astype(np.int64))
+
+    @property
+    def labels(self) -> Tensor:
+        """Number of the class of every clip that is heard, int64 (k,); -1 where its label is not to be seen."""
+        return torch.from_numpy(np.where(self.labelled, self.codes, -1)[self.heard].astype(np.int64))
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Files that could not be decoded, and why."""
+        return self._cache.failures
+
+    def read(self, clip: Tensor, start: Tensor, samples: int) -> Tensor:
+        """Pieces of clips.
+
+        Args:
+            clip: which, counted among those that are heard, int64 (n,).
+            start: first sample of each piece, int64 (n,).
+            samples: length of the pieces; what a clip does not have is zero.
+
+        Returns:
+            ``(n, samples)``, float32.
+        """
+        pieces = np.zeros((len(clip), samples), np.float32)
+        for row, (number, first) in enumerate(zip(clip.tolist(), start.tolist(), strict=True)):
+            piece = self._cache.read(int(self._places[number]), first, samples)
+            pieces[row, : len(piece)] = piece
+        return torch.from_numpy(pieces)
+
+    @property
+    def heard_paths(self) -> list[str]:
+        """The clips that are heard, as `record` writes them."""
+        names = (os.fspath(path) for path, was in zip(self.paths, self.heard, strict=True) if was)
+        return [name.encode("utf-8", "backslashreplace").decode() for name in names]
+
+    def record(self, path: Path) -> None:
+        """Writes which clips a run heard, which labels it saw, and why files were left out.
+
+        Args:
+            path: of the table: path, label, labelled, heard, reason.
+        """
+        partial = path.with_name(path.name + ".part")
+        with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
+            table = csv.writer(stream)
+            table.writerow(_RECORD)
+            for clip, label, seen, was in zip(self.paths, self.codes, self.labelled, self.heard, strict=True):
+                name = self.classes[label] if label >= 0 else ""
+                table.writerow((clip, name, int(seen), int(was), ""))
+            for failure in self.failures:
+                table.writerow((failure.path, "", 0, 0, failure.reason))
+        os.replace(partial, path)
+
+
+def heard_paths(record: Path) -> list[str]:
+    """The clips that a run heard, as `TrainingClips.record` wrote them, in their order."""
+    with record.open(newline="", encoding="utf-8") as stream:
+        return [row["path"] for row in csv.DictReader(stream) if row["heard"] == "1"]
+
+
+def left_out(record: Path) -> list[tuple[str, str]]:
+    """The files that a run could not hear, and why."""
+    with record.open(newline="", encoding="utf-8") as stream:
+        return [(row["path"], row["reason"]) for row in csv.DictReader(stream) if row["reason"]]
+
+
+def choose_labels(codes: np.ndarray, classes: Sequence[str], fraction: float, seed: int) -> np.ndarray:
+    """Clips that keep their label: the same part of every class.
+
+    Args:
+        codes: number of each clip's class, (m,).
+        classes: their names.
+        fraction: part of each class, in (0, 1], rounded to whole clips.
+        seed: which clips. Those of a smaller fraction are among those of a larger one.
+
+    Returns:
+        Whether each clip keeps its label, bool (m,).
+
+    Raises:
+        SoundalikeError: a class would be left without any.
+    """
+    chance = random.uniform(random.keys(seed, torch.arange(len(codes)), stream=_LABELS), 1)[:, 0].numpy()
+    chosen = np.zeros(len(codes), bool)
+    sizes = np.bincount(codes[codes >= 0], minlength=len(classes))
+    if sizes.any():
+        # the smallest class, so that what is enough for it is enough for all
+        fewest, name = min((int(size), name) for size, name in zip(sizes, classes, strict=True) if size)
+        if not _rounded(fraction, fewest):
+            clips = f"{fewest} {'clip' if fewest == 1 else 'clips'} to train on"
+            raise SoundalikeError(
+                f"recordings.labels is {fraction:g}, which leaves the class {name!r} ({clips}) without a label; give "
+                f"at least {_enough(fewest):g}."
+            )
+    for number in range(len(classes)):
+        of_class = np.flatnonzero(codes == number)
+        count = _rounded(fraction, len(of_class))
+        chosen[of_class[np.argsort(chance[of_class], kind="stable")[:count]]] = True
+    return chosen
+
+
+def _rounded(fraction: float, clips: int) -> int:
+    """A part of so many clips in whole clips."""
+    return int(fraction * clips + 0.5)
+
+
+def _enough(clips: int) -> float:
+    """The least part of so many clips that rounds to one, rounded up to a thousandth."""
+    return float(-(-500 // clips) / 1000)
+
+
+def _share_recordings(task: str, other: str) -> bool:
+    """Whether two tasks read the same recordings, if their folders are the same."""
+    return task == other or any({task, other} <= family for family in _SAME_RECORDINGS)
+
+
+def check_fold(before: RecordingSettings | None, now: RecordingSettings | None) -> None:
+    """Whether a second training holds out what the first one did, so that a score on it is honest.
+
+    Args:
+        before: what a model has heard; None where that were synthetic sounds alone.
+        now: what it is to hear next.
+
+    Raises:
+        SoundalikeError: both hear the same recordings, and the first heard what the second holds out.
+    """
+    if before is None or now is None or before.task is None or now.task is None or before.data is None:
+        return
+    same = _share_recordings(before.task, now.task)
+    if same and now.task in ("folder", "manifest"):
+        same = now.data is not None and Path(now.data).resolve() == Path(before.data).resolve()
+    if same and now.fold not in (0, before.fold):
+        ours = f"it held out fold {before.fold}: give --fold {before.fold}" if before.fold else "it held out none"
+        raise SoundalikeError(
+            f"the model has heard the clips of fold {now.fold} in its own training; {ours}"
+            f"{',' if before.fold else ': give --fold 0'} or another model."
+        )
+
+
+def held_out(section: Mapping[str, Any] | None, dataset: Dataset, task: str) -> Dataset:
+    """What a model may be scored on: the fold that its training did not hear, where it heard this task's recordings.
+
+    Args:
+        section: the ``recordings`` section of the model's recipe; None where it heard none.
+        dataset: the task as it was read.
+        task: its name.
+
+    Returns:
+        The data set, or the one fold of it.
+
+    Raises:
+        SoundalikeError: it heard every clip of the task.
+    """
+    trained = None if section is None else section["task"]
+    if section is None or trained is None:
+        return dataset
+    same = _share_recordings(task, trained)
+    if same and task in ("folder", "manifest"):  # any recordings; where they lie tells them apart
+        folder = Path(section["data"]).resolve()
+        same = any(
+            path.resolve().is_relative_to(folder if folder.is_dir() else folder.parent) for path in dataset.paths
+        )
+    if not same:
+        return dataset
+    if not section["fold"]:
+        raise SoundalikeError(
+            f"{dataset.name}: the model was trained on all of its clips, so no score on them would be honest; train "
+            f"with --fold 1 to hold some out."
+        )
+    return dataset.hold_out(int(section["fold"]))

@@ -1,0 +1,195 @@
+"""Views of recordings: the same crop twice, two crops of one file, or several segments of one file laid together."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from soundalike import random
+from soundalike.errors import SoundalikeError, nearest
+from soundalike.recordings import TrainingClips
+from soundalike.views.turns import Turns
+from soundalike.views.view import HELD_OUT, Views
+
+PAIRS = ("same", "jitter", "layered")
+CROPS = ("start", "random")
+# Independent uses of one seed, after those of the doppelgängers. Their numbers are part of the format.
+_ORDER, _FIRST_START, _SECOND_START, _FIRST_AUGMENT, _SECOND_AUGMENT, _FIRST_FEATURES, _SECOND_FEATURES = range(17, 24)
+_LABELLED_ORDER = 24
+_QUIETEST_PEAK = 1e-6
+
+
+class RecordedPair(NamedTuple):
+    """Two views of each clip; row i of each belongs together."""
+
+    first: Tensor
+    """(n, samples) audio, augmented where the views are."""
+    second: Tensor
+    """(n, samples) audio, augmented where the views are."""
+    clip: Tensor
+    """Which clip, int64 (n,); -1 where a sound is none of a recording."""
+    label: Tensor
+    """Number of its class, int64 (n,); -1 where it has none or keeps it back."""
+
+
+class Rounds:
+    """Things that come in a new random order each time round.
+
+    Args:
+        members: numbers of the things, int64 (k,).
+        stream: which use of the seed the orders are.
+    """
+
+    def __init__(self, members: Tensor, stream: int) -> None:
+        self.members, self.stream = members, stream
+        self._orders: dict[tuple[int, int], Tensor] = {}
+
+    def __call__(self, seed: int, number: Tensor) -> Tensor:
+        """The members that come at these places of an endless stream, int64 (n,)."""
+        position = torch.where(number < HELD_OUT, number, number - HELD_OUT)
+        found = torch.empty_like(position)
+        rounds = position // len(self.members)
+        for time in rounds.unique().tolist():
+            chosen = rounds == time
+            found[chosen] = self._order(seed, time)[position[chosen] % len(self.members)]
+        return found
+
+    def _order(self, seed: int, time: int) -> Tensor:
+        if (seed, time) not in self._orders:
+            while len(self._orders) > 1:  # a batch can lie across two rounds
+                del self._orders[next(iter(self._orders))]
+            key = random.keys(seed, torch.tensor([time]), stream=self.stream)
+            order = random.bits(key, len(self.members))[0].argsort(stable=True)
+            self._orders[seed, time] = self.members[order]
+        return self._orders[seed, time]
+
+
+class RecordedViews(Views):
+    """Pairs of views of recorded clips.
+
+    Clips come in a new random order each time round. Which clip pair number k shows, where it is cut and how it is
+    changed is a function of (seed, k) alone, as `Views` says; numbers from `HELD_OUT` on show the same clips in other
+    draws.
+
+    Source: Al-Tahan & Mohsenzadeh 2021 (arXiv 2010.09542), section 3, for one crop in two augmentations; Cherep &
+    Singh 2025 (arXiv 2406.05923), section 4, for jitter and layers.
+
+    Args:
+        clips: the recordings.
+        samples: length of a view.
+        pair: ``same`` shows one crop twice, and needs an augmentation to tell the views apart; ``jitter`` takes two
+            crops of one file at two different places; ``layered`` lays several segments of one file over one
+            another, scales the sum to a peak of 1 and shows it twice.
+        crop: where a crop of a longer clip begins: at its ``start`` (CLAR's way), or at ``random``. Jitter and layers
+            are always cut at random. Shorter clips are filled up with zeros on the right.
+        layers: segments that are laid together.
+        labelled: part of the pairs that show a clip whose label is seen, in [0, 1]; clips with and without labels then
+            come in rounds of their own. Without it all clips come equally often, and so few labels are rarely seen.
+        augment: augmentations of each view's audio, as `Views` takes them.
+        augment_features: of each view's features.
+
+    Raises:
+        SoundalikeError: a name is unknown, a number out of its range, or both views would be the same sound.
+    """
+
+    place: Tensor
+
+    def __init__(
+        self,
+        clips: TrainingClips,
+        samples: int,
+        pair: str = "same",
+        crop: str = "start",
+        layers: int = 2,
+        labelled: float | None = None,
+        augment: list[Any] | None = None,
+        augment_features: list[Any] | None = None,
+    ) -> None:
+        streams = (_FIRST_AUGMENT, _SECOND_AUGMENT, _FIRST_FEATURES, _SECOND_FEATURES)
+        super().__init__(clips.sample_rate, augment, augment_features, streams)
+        for key, value, known in (("pair", pair, PAIRS), ("crop", crop, CROPS)):
+            if value not in known:
+                raise SoundalikeError(f"views.{key} is {value!r}: {nearest(str(value), known)}")
+        if not 1 <= layers <= 64:
+            raise SoundalikeError(f"views.layers is {layers}: give 1 to 64 segments.")
+        if pair != "jitter" and self.augmentation is None and self.feature_augmentation is None:
+            raise SoundalikeError(
+                f"views.pair is {pair!r} without an augmentation, so both views would be the same sound: give "
+                f"views.augment, or views.pair jitter."
+            )
+        self.clips, self.samples, self.pair, self.crop, self.layers = clips, samples, pair, crop, layers
+        self.lengths, self.labels = clips.lengths, clips.labels
+        short = int((self.lengths <= samples).sum())
+        if pair == "jitter" and short and self.augmentation is None and self.feature_augmentation is None:
+            raise SoundalikeError(
+                f"views.pair is 'jitter' without an augmentation, and {short} of {len(clips)} clips are no longer "
+                f"than a view, so both crops of them would be the same sound: give views.augment or shorter views."
+            )
+        with_label, without = (self.labels >= 0).nonzero()[:, 0], (self.labels < 0).nonzero()[:, 0]
+        self._turns: Turns | None = None
+        if labelled is not None:
+            turns = Turns("views.labelled", labelled)
+            # where all clips are of one kind, there is nothing to take turns with
+            self._turns = turns if len(with_label) and len(without) else None
+        self._of_all = Rounds(torch.arange(len(clips)), _ORDER)
+        self._of_kinds = (Rounds(with_label, _LABELLED_ORDER), Rounds(without, _ORDER))
+        # so that the module knows its device without a parameter
+        self.register_buffer("place", torch.zeros(0), persistent=False)
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes that labels count."""
+        return self.clips.classes
+
+    @property
+    def pairs_a_round(self) -> int:
+        """Pairs in which every clip is shown once; where labelled ones have a part of their own, every other one."""
+        if self._turns is None:
+            return len(self.clips)
+        return self._turns.pairs_for(len(self._of_kinds[1].members)) or len(self.clips)
+
+    def numbered(self, seed: int, number: Tensor) -> RecordedPair:
+        """The pairs with these numbers, as `Views.numbered`."""
+        number = number.cpu()
+        clip = self.shown(seed, number)
+        first, second = self._cuts(seed, number, clip)
+        audio = torch.cat((first, second)).to(self.place.device)  # (2n, samples)
+        first, second = self._augmented(audio, seed, number).chunk(2)
+        return RecordedPair(first, second, clip, self.labels[clip])
+
+    def shown(self, seed: int, number: Tensor) -> Tensor:
+        """Which clip each numbered pair shows, int64 (n,)."""
+        if self._turns is None:
+            return self._of_all(seed, number)
+        first, place = self._turns(number)
+        clip = torch.empty_like(number)
+        for chosen, rounds in zip((first, ~first), self._of_kinds, strict=True):
+            if chosen.any():
+                clip[chosen] = rounds(seed, place[chosen])
+        return clip
+
+    def _cuts(self, seed: int, number: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """Both views as they are cut, (n, samples) each."""
+        spare = (self.lengths[clip] - self.samples).clamp(min=0)
+        at_random = self.crop == "random" or self.pair != "same"
+
+        def starts(stream: int, count: int) -> Tensor:
+            u = random.uniform(random.keys(seed, number, stream=stream), count).double()
+            return (u * (spare[:, None] + 1)).long() * int(at_random)  # (n, count)
+
+        if self.pair == "layered":
+            begin = starts(_FIRST_START, self.layers)
+            layers = [self.clips.read(clip, begin[:, layer], self.samples) for layer in range(self.layers)]
+            sound = torch.stack(layers).sum(0)
+            sound = sound / sound.abs().amax(1, keepdim=True).clamp(min=_QUIETEST_PEAK)
+            return sound, sound
+        begin = starts(_FIRST_START, 1)[:, 0]
+        first = self.clips.read(clip, begin, self.samples)
+        if self.pair == "same":
+            return first, first
+        # any other place with the same chance
+        u = random.uniform(random.keys(seed, number, stream=_SECOND_START), 1)[:, 0].double()
+        other = (begin + 1 + (u * spare).long()) % (spare + 1)
+        return first, self.clips.read(clip, other, self.samples)

@@ -1,0 +1,125 @@
+"""What every source of views offers: pairs by number, and augmentations whose draws are counted as the pairs are."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from soundalike import random
+from soundalike.errors import SoundalikeError
+from soundalike.views.augment.compose import Compose
+
+HELD_OUT = 1 << 40
+"""Held-out pairs have numbers from here on, which no training run reaches and no pool repeats."""
+
+
+class TwoViews(Protocol):
+    """Two views of each of n sounds; row i of each belongs together."""
+
+    @property
+    def first(self) -> Tensor:
+        """(n, samples) audio."""
+
+    @property
+    def second(self) -> Tensor:
+        """(n, samples) audio."""
+
+    @property
+    def label(self) -> Tensor | None:
+        """Number of each sound's class, int64 (n,), -1 where it has none or keeps it back; None where no sound has."""
+
+
+class Views(nn.Module):
+    """A source of pairs. This class holds what all of them share.
+
+    Pair number k of a seed is a function of (seed, k) alone: the same for any batch size, any number of ranks, any
+    device, and after an interruption. Step n of rank r reads numbers (n · ranks + r) · batch to
+    (n · ranks + r + 1) · batch - 1, so no two ranks or steps share a number.
+
+    Args:
+        sample_rate: of the audio, in Hz.
+        augment: augmentations of each view's audio, one after the other, as `Compose` takes them: names, or mappings
+            with a ``name`` and arguments. Each view draws numbers of its own.
+        augment_features: the same of each view's features, such as ``spec-augment``, after the front end.
+        streams: four independent uses of the seed for the draws: of first and second views' audio and features.
+
+    Raises:
+        SoundalikeError: an augmentation is unknown, out of its range, or of the other kind.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        augment: list[Any] | None,
+        augment_features: list[Any] | None,
+        streams: tuple[int, int, int, int],
+    ) -> None:
+        super().__init__()
+        self.augmentation = Compose(augment, sample_rate) if augment else None
+        if self.augmentation is not None and self.augmentation.axes != 2:
+            raise SoundalikeError(
+                "augment changes audio: name augmentations of waveforms; those of spectrograms go in augment_features."
+            )
+        self.feature_augmentation = Compose(augment_features, sample_rate) if augment_features else None
+        if self.feature_augmentation is not None and self.feature_augmentation.axes != 4:
+            raise SoundalikeError(
+                "augment_features changes spectrograms: name augmentations of these; those of audio go in augment."
+            )
+        self._audio_streams, self._feature_streams = streams[:2], streams[2:]
+
+    @property
+    def pairs_a_round(self) -> int | None:
+        """Pairs in which every recording is shown once; None where there are no recordings."""
+        return None
+
+    def numbered(self, seed: int, number: Tensor) -> TwoViews:
+        """The pairs with these numbers.
+
+        Args:
+            seed: which stream of pairs.
+            number: which pairs of it, int64 (n,).
+
+        Returns:
+            n rows.
+        """
+        raise NotImplementedError
+
+    def augmented_features(self, features: Tensor, seed: int, number: Tensor) -> Tensor:
+        """Features of all first, then of all second views of the pairs with these numbers, augmented.
+
+        Args:
+            features: ``(2n, channels, frames, bands)``.
+            seed: which stream of pairs.
+            number: which pairs of it, int64 (n,).
+
+        Returns:
+            As ``features``; the very tensor where no augmentation of features is asked for.
+        """
+        if self.feature_augmentation is None:
+            return features
+        return self.feature_augmentation(
+            features, uniform=self._drawn(self.feature_augmentation, self._feature_streams, seed, number, features)
+        )
+
+    def _augmented(self, audio: Tensor, seed: int, number: Tensor) -> Tensor:
+        """Audio (2n, samples) of all first, then of all second views, augmented."""
+        if self.augmentation is None:
+            return audio
+        return self.augmentation(
+            audio, uniform=self._drawn(self.augmentation, self._audio_streams, seed, number, audio)
+        )
+
+    @staticmethod
+    def _drawn(augmentation: Compose, streams: tuple[int, ...], seed: int, number: Tensor, like: Tensor) -> Tensor:
+        """Uniform numbers for each first view, then for each second view, (2n, numbers)."""
+        number = number.to(like.device)
+        views = [random.keys(seed, number, stream=stream) for stream in streams]
+        return random.uniform(torch.cat(views), augmentation.numbers)
+
+
+def sound_numbers(step: int, rank: int, ranks: int, batch_size: int) -> Tensor:
+    """Which sounds of a stream one rank sees in one step, int64 (batch_size,): no two ranks or steps share one."""
+    first = (step * ranks + rank) * batch_size
+    return torch.arange(first, first + batch_size)
