@@ -49,15 +49,19 @@ def tasks(clips: Path) -> list[Task]:
 def test_methods_over_fractions_of_the_labels(tasks: list[Task], small: Recipe) -> None:
     cells, notes = labels.cells(tasks, small, [0.4, 1.0], seeds=2)
     assert notes == []
-    assert len(cells) == 2 * 2 * (1 + 2 * 3) == len({cell.slug for cell in cells})
-    assert [cell.levels["seed"] for cell in cells] == [0] * 14 + [1] * 14
+    # with all labels there are no clips without one to take turns with
+    assert len(cells) == 2 * 2 * (1 + 4 + 3) == len({cell.slug for cell in cells})
+    assert [cell.levels["seed"] for cell in cells] == [0] * 16 + [1] * 16
     for number, cell in enumerate(cells):
         recipe = small.override(cell.overrides)
         recipe.build(classes=3)
         method, recordings = cell.levels["method"], recipe.sections["recordings"]
-        assert recipe.sections["objective"]["name"] == {"self-supervised": "nt-xent", "joint": "joint"}.get(
-            str(method), "supervised"
-        )
+        assert recipe.sections["objective"]["name"] == {
+            "self-supervised": "nt-xent",
+            "joint": "joint",
+            "joint-balanced": "joint",
+        }.get(str(method), "supervised")
+        assert recipe.sections["views"]["labelled"] == (0.5 if method == "joint-balanced" else None)
         assert recordings["labels"] == cell.levels.get("labels", 1.0)
         assert recordings["unlabelled"] == ("drop" if method in ("supervised", "two-stage") else "keep")
         assert recordings["label_seed"] == recipe.training.seed == cell.levels["seed"]
@@ -72,6 +76,17 @@ def test_methods_over_fractions_of_the_labels(tasks: list[Task], small: Recipe) 
             assert recipe.training.batch_size == 8
         else:
             assert cell.after is None
+
+
+def test_some_methods_alone(tasks: list[Task], small: Recipe) -> None:
+    def trained(*methods: str) -> list[object]:
+        cells, _ = labels.cells(tasks[:1], small, [0.4], seeds=1, methods=methods)
+        return [cell.levels["method"] for cell in cells]
+
+    assert trained("joint") == ["joint"]
+    assert trained("two-stage", "joint") == ["self-supervised", "two-stage", "joint"]
+    with pytest.raises(SoundalikeError, match="--method: unknown level 'both'"):
+        trained("both")
 
 
 def test_too_few_labels_for_a_class_are_found_before_anything_trains(tasks: list[Task], small: Recipe) -> None:
@@ -140,9 +155,9 @@ def test_the_study_of_labels_on_the_command_line(
     assert err.count("note: folder has no cells with 0.01 of the labels") == 1
     state = json.loads((out / STUDY).read_text())
     records = list(state["finished"].values())
-    assert len(records) == 1 + 2 * 3
+    assert len(records) == 1 + 4 + 3
     assert {record["trained"]["steps"] for record in records} == {2}
-    unit = 5 / (1 + 2 * 2.5)
+    unit = 5 / (1 + 3.5 + 2.5)
     assert state["definition"]["minutes_per_cell"] == pytest.approx(unit)
     assert is_picture(out / labels.FIGURE)
     page = (out / "report.html").read_text()
@@ -158,7 +173,8 @@ def test_the_study_of_labels_on_the_command_line(
                     if record["levels"]["method"] == method and measure in record["scores"].get(part, {})
                 ]
                 row = shown.get((f"{100 * float(part):g} %", method, reader))
-                assert (row is None) == (method == "self-supervised" and measure == "head") == (not scores)
+                nothing = (method, measure) == ("self-supervised", "head") or (method, part) == ("joint-balanced", "1")
+                assert (row is None) == nothing == (not scores)
                 if row is not None:
                     assert row[-1] == f"{np.mean(scores):.1f}"
         for floor in ("log-mel statistics", "untrained encoder"):

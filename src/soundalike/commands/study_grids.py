@@ -144,13 +144,16 @@ def _frontends(options: argparse.Namespace) -> int:
 def _add_labels(parser: argparse.ArgumentParser) -> None:
     _add_clar(parser, seeds=3, parts="in equal parts, of which a fine-tuning gets half a one")
     add_levels(parser, "--labels", "0.01 0.1 0.2 1.0", number)
+    add_levels(parser, "--method", "self-supervised supervised two-stage joint joint-balanced")
 
 
 def _labels(options: argparse.Namespace) -> int:
     from soundalike.study import clar, labels
 
     recipe, tasks, limits = _prepared(options, "labels", labels.VARIED)
-    cells, notes = labels.cells(tasks, recipe, options.labels or labels.FRACTIONS, options.seeds)
+    cells, notes = labels.cells(
+        tasks, recipe, options.labels or labels.FRACTIONS, options.seeds, options.method or labels.METHODS
+    )
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     cells = clar.limited(cells, limits)

@@ -22,7 +22,14 @@ from soundalike.study.report import paragraph, picture, table
 from soundalike.study.scoring import embed, linear_accuracy
 
 FRACTIONS = (0.01, 0.1, 0.2, 1.0)
-FIRST_STAGE, SUPERVISED_ALONE, TWO_STAGE, JOINT = METHODS = ("self-supervised", "supervised", "two-stage", "joint")
+FIRST_STAGE, SUPERVISED_ALONE, TWO_STAGE, JOINT, JOINT_BALANCED = METHODS = (
+    "self-supervised",
+    "supervised",
+    "two-stage",
+    "joint",
+    "joint-balanced",
+)
+"""The last is ours: clips with and without a label take turns, so that few labels are seen as often as many."""
 VARIED = ("head", "objective")
 SECOND_STAGE_SHARE = 0.5
 """Time of a fine-tuning beside that of any other training."""
@@ -32,7 +39,11 @@ _OF_FINETUNE = ("optimizer", "learning_rate", "momentum", "weight_decay", "decay
 
 
 def cells(
-    tasks: Sequence[Task], recipe: Recipe, fractions: Sequence[float] = FRACTIONS, seeds: int = 3
+    tasks: Sequence[Task],
+    recipe: Recipe,
+    fractions: Sequence[float] = FRACTIONS,
+    seeds: int = 3,
+    methods: Sequence[str] = METHODS,
 ) -> tuple[list[Cell], list[str]]:
     """The cells of the study, those of the first seed first.
 
@@ -41,6 +52,7 @@ def cells(
         recipe: what all cells share, self-supervised.
         fractions: parts of every class's clips that keep their label, in (0, 1].
         seeds: how many seeds each is trained with; a seed chooses labels as well as weights and views.
+        methods: names of `METHODS`.
 
     Returns:
         The cells, and a sentence for each task and fraction that leaves a class without a label, and so has no cells.
@@ -49,6 +61,7 @@ def cells(
         SoundalikeError: a fraction is out of its range or given twice, there is no seed, or no fraction is left.
     """
     clar.check_levels("--labels", fractions)
+    clar.check_levels("--method", methods, METHODS)
     clar.check_seeds(seeds)
     for fraction in fractions:
         if not 0 < fraction <= 1:
@@ -64,21 +77,21 @@ def cells(
                 notes.append(f"{task.name} has no cells with {fraction:g} of the labels: {error}")
     if not any(left.values()):
         raise SoundalikeError(f"no task has enough clips for any of these labels; {notes[0]}")
+    joint = {"head": "joint", "objective": "joint", "recordings.unlabelled": "keep"}
+    settings = {SUPERVISED_ALONE: SUPERVISED, JOINT: joint, JOINT_BALANCED: {**joint, "views.labelled": 0.5}}
     found = []
     for seed in range(seeds):
         for task in tasks:
-            if left[task.name]:
-                first = _cell(task, FIRST_STAGE, None, seed, {})
+            first = _cell(task, FIRST_STAGE, None, seed, {})
+            if left[task.name] and {FIRST_STAGE, TWO_STAGE} & {*methods}:
                 found.append(first)
             for fraction in left[task.name]:
-                joint = {"head": "joint", "objective": "joint", "recordings.unlabelled": "keep"}
-                found += [
-                    _cell(task, SUPERVISED_ALONE, fraction, seed, SUPERVISED),
-                    _cell(
-                        task, TWO_STAGE, fraction, seed, _second_stage(recipe), SECOND_STAGE_SHARE, after=first.slug
-                    ),
-                    _cell(task, JOINT, fraction, seed, joint),
-                ]
+                for method in methods:
+                    if method == TWO_STAGE:
+                        second, share = _second_stage(recipe), SECOND_STAGE_SHARE
+                        found.append(_cell(task, method, fraction, seed, second, share, after=first.slug))
+                    elif method in settings and (method, fraction) != (JOINT_BALANCED, 1.0):  # that is joint
+                        found.append(_cell(task, method, fraction, seed, settings[method]))
     return found, notes
 
 
@@ -131,7 +144,7 @@ def labelled_clips(run: Path, fraction: float | None = None, seed: int = 0) -> l
     from soundalike.pretraining import CLIPS
 
     with (run / CLIPS).open(newline="", encoding="utf-8") as stream:
-        clips = list(csv.DictReader(stream))
+        clips = [clip for clip in csv.DictReader(stream) if not clip["reason"]]
     seen = np.array([clip["labelled"] == "1" for clip in clips])
     if fraction is not None:
         classes = sorted({clip["label"] for clip in clips})
@@ -333,5 +346,6 @@ def _rows(
             for measure, reader in _MEASURES.items():
                 if measure == "linear" or method != FIRST_STAGE:
                     found = [_accuracy(grid, tasks, task, method, part, measure) for task in columns]
-                    rows.append([said, method, reader, *seen, *map(in_words, found)])
+                    if any(found):
+                        rows.append([said, method, reader, *seen, *map(in_words, found)])
     return head, rows
