@@ -93,6 +93,12 @@ def test_short_and_long_keys(tiny: Recipe) -> None:
     assert tiny.override({}) == tiny
 
 
+def test_keys_of_a_mapping_that_was_not_given() -> None:
+    keys = {"views": "mixed", "views.synthetic.delta": 0.1, "views.recorded.pair": "jitter"}
+    views = Recipe.load("doppelgangers").override(keys).sections["views"]
+    assert views == {"name": "mixed", "part": 0.5, "synthetic": {"delta": 0.1}, "recorded": {"pair": "jitter"}}
+
+
 def test_delta_of_a_group() -> None:
     paper = Recipe.load("doppelgangers").override({"delta.pitch": 0.01})
     assert paper.sections["views"]["delta"] == {"other": 0.25, "pitch": 0.01}

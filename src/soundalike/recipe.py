@@ -194,7 +194,8 @@ class Recipe:
                 if len(inner) > 1 or not _takes_mapping(section, values.get("name", section), key):
                     *above, last = section, key, *inner
                     raise SoundalikeError(f"recipe key {'.'.join(above)} holds one value: it has no key {last!r}.")
-                values[key] = {**(before if isinstance(before, Mapping) else {"other": before}), inner[0]: value}
+                whole = before if isinstance(before, Mapping) else {} if before is None else {"other": before}
+                values[key] = {**whole, inner[0]: value}
             else:
                 values[key] = value
         return Recipe(self.name, sections)

@@ -106,20 +106,22 @@ class RecordingSettings:
 
         dataset, folder = self.dataset(), self._folder()
         paths = audio.find(folder) if dataset is None else dataset.paths
-        # all of them, also those that are held out: the runs of all folds then share one cache
-        home = folder if folder.is_dir() else folder.parent
-        cache = open_cache(paths, sample_rate, self.task or "folder", progress=progress, folder=home)
+        classes = [] if dataset is None else dataset.classes
+        codes = np.full(len(paths), -1) if dataset is None else np.searchsorted(classes, dataset.labels)
         wanted = np.ones(len(paths), bool)
         if dataset is not None and self.fold:
             wanted[:] = False
             wanted[next(iter(dataset.splits())).train] = True
+        choose_labels(codes[wanted], classes, self.labels, self.label_seed)  # too few are told of before the decoding
+        # all of them, also those that are held out: the runs of all folds then share one cache
+        home = folder if folder.is_dir() else folder.parent
+        cache = open_cache(paths, sample_rate, self.task or "folder", progress=progress, folder=home)
         places = np.flatnonzero(wanted[cache.rows])  # of the cache's clips
         if not len(places):
             first = next(failure for failure in cache.failures)
             raise SoundalikeError(f"{folder}: no clip can be heard; the first one, {first.path}: {first.reason}")
         rows = cache.rows[places]
-        classes = [] if dataset is None else dataset.classes
-        codes = np.full(len(rows), -1) if dataset is None else np.searchsorted(classes, dataset.labels[rows])
+        codes = codes[rows]
         labelled = choose_labels(codes, classes, self.labels, self.label_seed)
         if self.unlabelled == "drop":
             if not labelled.any():

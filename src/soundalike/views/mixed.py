@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from soundalike.errors import SoundalikeError
+from soundalike.errors import SoundalikeError, nearest
 from soundalike.recordings import TrainingClips
 from soundalike.synth import Synthesizer
 from soundalike.views.doppelganger import Doppelgangers
@@ -97,7 +98,8 @@ class MixedViews(Views):
 
 
 def _built(key: str, kind: Callable[..., _V], wired: Mapping[str, Any], given: Mapping[str, Any] | None) -> _V:
-    try:
-        return kind(**wired, **(given or {}))
-    except TypeError as error:  # an argument that there is not, or one that is wired
-        raise SoundalikeError(f"views.{key} is {dict(given or {})!r}: {error}.") from None
+    known = [name for name in inspect.signature(kind).parameters if name not in wired]
+    for name in given or {}:
+        if name not in known:
+            raise SoundalikeError(f"views.{key} has no key {name!r}: {nearest(str(name), known)}")
+    return kind(**wired, **(given or {}))
