@@ -33,7 +33,7 @@ $(RUN)/evaluation/report.html: $(RUN)/model.safetensors
 	$(BIN)/soundalike evaluate $(RUN) --task esc10 --task fsdd --data data
 
 test: lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 bench: $(BENCH)/installed
 	$(BENCH)/bin/python -m benchmarks $(SCRIPTS)

@@ -41,9 +41,9 @@ def ours(device: str = "cpu", recipe: str = "doppelgangers", **settings: Any) ->
     import torch
 
     from soundalike.compilation import CompilationError
+    from soundalike.device import engine_precision
     from soundalike.learner import Learner
     from soundalike.memory import keep_freed_memory
-    from soundalike.pretraining import engine_precision
     from soundalike.recipe import Recipe
 
     keep_freed_memory()

@@ -16,10 +16,11 @@ from safetensors import safe_open
 import soundalike
 from recorded_clips import PITCHES, open_folder, write_folder
 from soundalike import datasets
+from soundalike.callbacks import CHECKPOINT
 from soundalike.cli import main
 from soundalike.errors import SoundalikeError
 from soundalike.learner import Learner
-from soundalike.pretraining import CHECKPOINT, CLIPS, MODEL, RECIPE, pretrain
+from soundalike.pretraining import CLIPS, MODEL, RECIPE, pretrain
 from soundalike.recipe import Recipe
 
 SMALL = {

@@ -532,7 +532,10 @@ def test_mistakes_of_evaluate(refused: Callable[..., str], run: Path, classes: P
         return refused("evaluate", model, "--task", task, "--data", data, "--out", tmp_path / "e", *more)
 
     assert evaluate("ecs10", classes).startswith("unknown task 'ecs10': did you mean 'esc10'")
-    assert "Known: esc10, esc50, folder, fsdd, manifest, nsynth-family, nsynth-pitch, sc09, speech-commands" in evaluate("bird", classes)
+    assert (
+        "Known: esc10, esc50, folder, fsdd, manifest, nsynth-family, nsynth-pitch, sc09, speech-commands"
+        in evaluate("bird", classes)
+    )
     assert "no such folder; task 'esc10' needs one with meta/esc50.csv" in evaluate("esc10", tmp_path / "nowhere")
     for task, said in (
         ("esc10", "meta/esc50.csv beside a folder audio/"),

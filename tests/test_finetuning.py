@@ -13,12 +13,13 @@ import torch
 import soundalike
 from recorded_clips import PITCHES, open_folder, tone, write_folder
 from soundalike import datasets
+from soundalike.callbacks import CHECKPOINT
 from soundalike.cli import main
 from soundalike.errors import SoundalikeError
 from soundalike.finetuning import Classified, finetune, held_out_accuracy
 from soundalike.learner import Learner
 from soundalike.model import SoundModel
-from soundalike.pretraining import CHECKPOINT, CLIPS, MODEL, RECIPE, pretrain
+from soundalike.pretraining import CLIPS, MODEL, RECIPE, pretrain
 from soundalike.recipe import Recipe
 from soundalike.recordings import RecordingSettings, check_fold
 from soundalike.views import RecordedViews

@@ -21,9 +21,10 @@ import torch
 from safetensors import safe_open
 
 import soundalike
+from soundalike.callbacks import CHECKPOINT
 from soundalike.errors import SoundalikeError
 from soundalike.learner import HELD_OUT, Learner
-from soundalike.pretraining import CHECKPOINT, MODEL, RECIPE, pretrain
+from soundalike.pretraining import MODEL, RECIPE, pretrain
 from soundalike.recipe import Recipe
 
 
@@ -74,7 +75,7 @@ class Process:
 
     def until(self, happened: Callable[[], bool]) -> None:
         """Waits until something is so."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180  # it takes seconds where nothing else is going on
         while not happened():
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < end, "it never happened"
@@ -241,7 +242,7 @@ def test_a_run_of_minutes_that_is_over_takes_no_further_step(tiny: Recipe, tmp_p
     assert header(out)["training"]["steps"] == steps
     train(tiny, out, resume=True, minutes=0.04)
     assert header(out)["training"]["steps"] > steps
-    assert header(out)["training"]["seconds"] == pytest.approx(2.4, abs=0.8)
+    assert 2.4 <= header(out)["training"]["seconds"] < 6.0  # and no more than the step that was under way
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again(tiny: Recipe, run: Path, tmp_path: Path) -> None:
@@ -312,7 +313,7 @@ def signals(out: Path, *numbers: signal.Signals) -> None:
     """Sends signals to this very process, as soon as a run has a checkpoint."""
 
     def send() -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180  # it takes seconds where nothing else is going on
         while not (out / CHECKPOINT).exists() and time.monotonic() < end:
             time.sleep(0.02)
         for number in numbers:

@@ -8,9 +8,6 @@ import logging
 import os
 import platform
 import shutil
-import signal
-import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +17,10 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from soundalike.compilation import CompilationError
-from soundalike.errors import SoundalikeError, nearest
+from soundalike.callbacks import CHECKPOINT, Checkpoints, CompiledRendering, PairExamples, SafeCheckpoints, Stop
+from soundalike.device import choose_device, engine_precision, is_first_process, ranks
+from soundalike.errors import SoundalikeError
 from soundalike.learner import Learner
 from soundalike.memory import keep_freed_memory
 from soundalike.model import SoundModel
@@ -31,10 +28,9 @@ from soundalike.output import make_folder
 from soundalike.progress import TrainingProgress
 from soundalike.recipe import Recipe
 from soundalike.recordings import TrainingClips, check_fold, heard_paths
-from soundalike.synth.synthesizer import COMPILED_ROWS
 from soundalike.training import Training
 
-MODEL, RECIPE, CHECKPOINT, CLIPS = "model.safetensors", "recipe.yaml", "checkpoint.ckpt", "clips.csv"
+MODEL, RECIPE, CLIPS = "model.safetensors", "recipe.yaml", "clips.csv"
 
 
 def pretrain(recipe: Recipe, out: str | Path, resume: bool = False, device: str = "auto", quiet: bool = False) -> Path:
@@ -57,7 +53,7 @@ def pretrain(recipe: Recipe, out: str | Path, resume: bool = False, device: str 
     Raises:
         SoundalikeError: the recipe, the folder or the device does not allow it, or the training diverges.
     """
-    out, device = Path(out), _device(device)
+    out, device = Path(out), choose_device(device)
     keep_freed_memory()
     recordings = recipe.recordings
     if recordings is not None and recordings.data is not None:
@@ -68,13 +64,13 @@ def pretrain(recipe: Recipe, out: str | Path, resume: bool = False, device: str 
         checkpoint = _check_folder(recipe, out, resume)
     else:
         checkpoint = _check_folder(recipe, out, resume)
-        clips = recordings.open(recipe.sections["frontend"]["sample_rate"], not quiet and _is_first_process())
+        clips = recordings.open(recipe.sections["frontend"]["sample_rate"], not quiet and is_first_process())
         learner = Learner(recipe, clips)
-        if checkpoint is not None and _is_first_process():
+        if checkpoint is not None and is_first_process():
             _check_clips(out, clips)
     if checkpoint is None and recipe.training.start is not None:
         _start_from(recipe.training.start, learner)
-    if _is_first_process():
+    if is_first_process():
         partial = make_folder(out) / f"{RECIPE}.part"
         partial.write_text(recipe.to_yaml(), encoding="utf-8")
         os.replace(partial, out / RECIPE)
@@ -124,7 +120,7 @@ def _start_from(path: str, learner: Learner) -> None:
 
 
 def _trainer(settings: Training, out: Path, device: str, callbacks: list[Callback]) -> Trainer:
-    steps = settings.total_steps(_ranks(device))
+    steps = settings.total_steps(ranks(device))
     options: dict[str, Any] = {
         "accelerator": {"cpu": "cpu", "cuda": "gpu"}[device],
         "devices": 1 if device == "cpu" else "auto",
@@ -149,7 +145,7 @@ def _trainer(settings: Training, out: Path, device: str, callbacks: list[Callbac
 
 def _check_folder(recipe: Recipe, out: Path, resume: bool) -> Path | None:
     """The checkpoint to go on from, or None for a start from nothing."""
-    if not _is_first_process():  # the first one has checked, and has begun to write
+    if not is_first_process():  # the first one has checked, and has begun to write
         return out / CHECKPOINT if resume and (out / CHECKPOINT).is_file() else None
     if out.exists() and not out.is_dir():
         raise SoundalikeError(f"{out}: a file; give a folder for the run.")
@@ -188,37 +184,6 @@ class Numbers:
         return itertools.count()
 
 
-class Checkpoints(Callback):
-    """Writes where the run stands, every so many steps and at the end.
-
-    Args:
-        out: the run's folder.
-    """
-
-    def __init__(self, out: Path) -> None:
-        self.out = out
-        self._loss = torch.zeros(())
-
-    def on_train_batch_end(self, trainer: Trainer, learner: Learner, outputs: Any, *_: Any) -> None:
-        """Writes a checkpoint where one is due."""
-        self._loss = outputs["loss"]
-        every = learner.training_settings.checkpoint_every
-        if every and trainer.global_step % every == 0:
-            self._write(trainer)
-
-    def on_train_end(self, trainer: Trainer, learner: Learner) -> None:
-        """Writes the last checkpoint."""
-        self._write(trainer)
-
-    def _write(self, trainer: Trainer) -> None:
-        if not torch.isfinite(self._loss):  # the checkpoint before is worth more
-            raise SoundalikeError(
-                f"{self.out}: the loss is {float(self._loss)} at step {trainer.global_step}; "
-                f"start again with a lower training.learning_rate."
-            )
-        trainer.save_checkpoint(self.out / CHECKPOINT)
-
-
 def summary(trainer: Trainer, learner: Learner) -> dict[str, Any]:
     """What a model says of its training."""
     pairs = trainer.global_step * learner.training_settings.batch_size * trainer.world_size
@@ -238,156 +203,6 @@ def summary(trainer: Trainer, learner: Learner) -> dict[str, Any]:
     }
 
 
-class Stop(Callback):
-    """Ends the run after its step, by Ctrl-C, by SIGTERM, or when its minutes are over, of all sittings."""
-
-    def __init__(self) -> None:
-        self._told = False
-        self._before: dict[signal.Signals, Any] = {}
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Hears the signals. A second one ends the run at once, without a model."""
-        if threading.current_thread() is threading.main_thread():  # signals reach no other
-            self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        self._listen()
-        try:
-            yield
-        finally:
-            for number, handler in self._before.items():
-                signal.signal(number, handler)
-
-    def _listen(self) -> None:
-        for number in self._before:
-            signal.signal(number, self._tell)
-
-    def _tell(self, number: int, frame: Any) -> None:
-        self._told = True
-        signal.signal(number, self._before[signal.Signals(number)])
-
-    def on_train_start(self, trainer: Trainer, learner: Learner) -> None:
-        """Stops a run that was over before it went on."""
-        if not self._told:
-            self._listen()  # again: the engine has put a handler in place that ends a run without a model
-        self._look(trainer, learner)
-
-    def on_train_batch_end(self, trainer: Trainer, learner: Learner, *_: Any) -> None:
-        """Looks at the clock."""
-        self._look(trainer, learner)
-
-    def _look(self, trainer: Trainer, learner: Learner) -> None:
-        minutes = learner.training_settings.minutes
-        over = self._told or (minutes is not None and learner.clock.seconds() >= 60.0 * minutes)
-        if trainer.strategy.reduce_boolean_decision(over, all=False):  # every rank ends if one does
-            trainer.should_stop = True
-
-
-class PairExamples(Callback):
-    """Puts a few pairs into TensorBoard, to hear and to see.
-
-    Args:
-        count: how many pairs.
-    """
-
-    def __init__(self, count: int = 4) -> None:
-        self.count = count
-
-    @torch.no_grad()
-    def on_train_start(self, trainer: Trainer, learner: Learner) -> None:
-        """Renders the first pairs of the run."""
-        board = next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
-        if not trainer.is_global_zero or board is None or trainer.global_step:
-            return
-        pair = learner.views.numbered(learner.training_settings.seed, torch.arange(self.count))
-        features = [learner.frontend(view).cpu() for view in (pair.first, pair.second)]  # (count, 1, 96, 64)
-        rate = learner.frontend.sample_rate
-        for i in range(self.count):
-            for view, sound in zip(("first", "second"), (pair.first, pair.second), strict=True):
-                heard = sound[i].cpu() / sound[i].abs().max().clamp(min=1.0)  # augmented sounds may be louder than 1
-                board.experiment.add_audio(f"pair_{i}/{view}", heard, sample_rate=rate)
-            if features[0].ndim != 4:  # a waveform is no picture
-                continue
-            both = torch.cat([spectrogram[i, 0].T.flip(0) for spectrogram in features], dim=1)  # (64, 192)
-            low, high = both.min(), both.max()
-            board.experiment.add_image(f"pair_{i}", ((both - low) / (high - low).clamp(min=1e-6))[None])
-
-
-class CompiledRendering(Callback):
-    """Compiles the voice before the first step, where the run is long enough to gain by it.
-
-    Args:
-        quiet: says nothing of it.
-    """
-
-    def __init__(self, quiet: bool = False) -> None:
-        self.quiet = quiet
-
-    def on_train_start(self, trainer: Trainer, learner: Learner) -> None:
-        """Compiles, or says in one line why not."""
-        voice = getattr(learner.views, "voice", None)
-        if voice is None or not learner.training_settings.compiles(trainer.world_size):
-            return
-        self._say("compiling the renderer: half a minute, or seconds where it was done before …")
-        rows = COMPILED_ROWS if learner.device.type == "cpu" else 2 * learner.training_settings.batch_size
-        try:
-            self._say(f"compiled in {voice.compile_halves(rows):.0f} s")
-        except CompilationError as error:
-            self._say(f"the renderer stays as it is, which is slower and else the same: {error}")
-
-    def _say(self, line: str) -> None:
-        if not self.quiet and _is_first_process():
-            print(line, file=sys.stderr)
-
-
-class SafeCheckpoints(TorchCheckpointIO):
-    """Checkpoints that appear whole or not at all, so that a run killed while writing keeps the one before."""
-
-    def load_checkpoint(self, path: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """Reads a checkpoint, or says which file is none."""
-        try:
-            checkpoint: dict[str, Any] = super().load_checkpoint(path, *arguments, **options)
-        except Exception as error:  # a damaged file makes torch raise many things
-            raise SoundalikeError(
-                f"{path}: not a checkpoint, or cut short; delete it to start the run again from the beginning."
-            ) from error
-        return checkpoint
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Writes beside the old checkpoint, then replaces it."""
-        partial = Path(f"{path}.part")
-        super().save_checkpoint(checkpoint, partial, storage_options)
-        os.replace(partial, path)
-
-
-def _is_first_process() -> bool:
-    """Whether this is the process that a person started, and not one that the engine started for another GPU."""
-    return int(os.environ.get("LOCAL_RANK", "0")) == 0
-
-
-def _device(wanted: str) -> str:
-    """``cpu`` or ``cuda``."""
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise SoundalikeError(f"unknown device {wanted!r}: {nearest(wanted, ('auto', 'cpu', 'cuda'))}")
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise SoundalikeError("device 'cuda': PyTorch finds no GPU here; give 'cpu' or 'auto'.")
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return wanted
-
-
-def _ranks(device: str) -> int:
-    return 1 if device == "cpu" else max(1, torch.cuda.device_count()) * int(os.environ.get("NNODES", "1"))
-
-
-def engine_precision(wanted: str, device: str) -> str:
-    """The engine's name of a precision: of ``auto``, bf16 where the device computes with it."""
-    if wanted == "auto":
-        on_gpu = device == "cuda"
-        has = torch.cuda.is_bf16_supported() if on_gpu else bool(torch.cpu.get_capabilities().get("avx512_bf16"))
-        wanted = "bf16" if has else "fp32"
-    return {"fp32": "32-true", "bf16": "bf16-mixed"}[wanted]
-
-
 def _sitting(out: Path) -> str:
     """Name of this sitting's logs: a resumed run keeps those of the sittings before."""
     return f"sitting-{len(list(out.glob('logs/sitting-*'))) + 1}"
@@ -399,7 +214,7 @@ def _free_on_failure(out: Path) -> Iterator[None]:
     try:
         yield
     except Exception:
-        if _is_first_process() and not (out / CHECKPOINT).exists():
+        if is_first_process() and not (out / CHECKPOINT).exists():
             (out / RECIPE).unlink(missing_ok=True)
             shutil.rmtree(out / "logs", ignore_errors=True)
         raise

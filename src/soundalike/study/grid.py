@@ -216,8 +216,9 @@ class Grid:
     def _run(
         self, cell: Cell, score: Callable[[Path, Cell], Mapping[str, Any]], device: str, started: float
     ) -> dict[str, Any]:
+        from soundalike.callbacks import CHECKPOINT
         from soundalike.model import SoundModel
-        from soundalike.pretraining import CHECKPOINT, RECIPE, pretrain
+        from soundalike.pretraining import RECIPE, pretrain
 
         if cell.after is not None and cell.after not in self.state["finished"]:
             former = next(other for other in self.cells if other.slug == cell.after)
