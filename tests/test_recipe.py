@@ -96,7 +96,18 @@ def test_short_and_long_keys(tiny: Recipe) -> None:
 def test_keys_of_a_mapping_that_was_not_given() -> None:
     keys = {"views": "mixed", "views.synthetic.delta": 0.1, "views.recorded.pair": "jitter"}
     views = Recipe.load("doppelgangers").override(keys).sections["views"]
-    assert views == {"name": "mixed", "part": 0.5, "synthetic": {"delta": 0.1}, "recorded": {"pair": "jitter"}}
+    # what the recipe said of its synthetic pairs stays, but for what was given
+    assert views["synthetic"] == {"delta": 0.1, "uniform_in": "units", "noise": "fixed"}
+    assert views["recorded"] == {"pair": "jitter"}
+
+
+def test_a_file_with_a_source_that_its_views_do_not_hear(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("recordings: {task: esc10, data: here}\ntraining: {steps: 2}\n", encoding="utf-8")
+    with pytest.raises(
+        SoundalikeError, match=r"mine\.yaml: this recipe has no recordings, because its views are 'doppel"
+    ):
+        Recipe.load(path)
 
 
 def test_delta_of_a_group() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from recorded_clips import PITCHES, open_folder, write_folder
 from soundalike import datasets
 from soundalike.errors import SoundalikeError
-from soundalike.recordings import RecordingSettings, choose_labels, held_out
+from soundalike.recordings import RecordingSettings, choose_labels
 
 
 @pytest.fixture(scope="module")
@@ -236,48 +236,3 @@ def test_values_out_of_range(wanted: dict[str, Any], said: str) -> None:
 def test_recordings_need_a_folder() -> None:
     with pytest.raises(SoundalikeError, match=r"^this recipe hears recordings: give --data FOLDER, and --task"):
         RecordingSettings(task="folder").open(16_000)
-
-
-# what a model may be scored on
-
-
-def test_a_model_is_scored_on_what_it_did_not_hear(folder: Path) -> None:
-    dataset = datasets.read("folder", folder)
-    section = {"task": "folder", "data": str(folder), "fold": 2}
-    left = held_out(section, dataset, "folder")
-    (split,) = left.splits()
-    heard = open_folder(folder, fold=2).paths
-    assert {left.paths[row] for row in split.test}.isdisjoint(heard)
-    assert "fold 2 of 5 alone" in left.protocol
-    # the same files by another way
-    other = folder / ".." / folder.name
-    assert held_out({**section, "data": str(other)}, dataset, "folder") is not dataset
-    with pytest.raises(SoundalikeError, match=r"trained on all of its clips, so no score .* train with --fold 1 to"):
-        held_out({**section, "fold": 0}, dataset, "folder")
-
-
-def test_a_model_that_heard_something_else_is_scored_on_everything(folder: Path, tmp_path: Path) -> None:
-    dataset = datasets.read("folder", folder)
-    for section in (
-        None,
-        {"task": None, "data": str(tmp_path), "fold": 1},
-        {"task": "folder", "data": str(tmp_path), "fold": 0},
-        {"task": "esc10", "data": str(folder), "fold": 0},
-    ):
-        assert held_out(section, dataset, "folder") is dataset
-
-
-@pytest.mark.parametrize(
-    ("trained", "task", "same"),
-    [
-        ("esc10", "esc50", True),
-        ("sc09", "speech-commands-12", True),
-        ("nsynth-pitch", "nsynth-family", True),
-        ("esc10", "urbansound8k", False),
-        ("fsdd", "sc09", False),
-    ],
-)
-def test_tasks_that_share_their_recordings(folder: Path, trained: str, task: str, same: bool) -> None:
-    dataset = datasets.read("folder", folder)
-    left = held_out({"task": trained, "data": "somewhere", "fold": 1}, dataset, task)
-    assert (left is not dataset) == same

@@ -87,6 +87,8 @@ def test_some_methods_alone(tasks: list[Task], small: Recipe) -> None:
     assert trained("two-stage", "joint") == ["self-supervised", "two-stage", "joint"]
     with pytest.raises(SoundalikeError, match="--method: unknown level 'both'"):
         trained("both")
+    with pytest.raises(SoundalikeError, match="which sees no labels: give another one beside it"):
+        trained("self-supervised")
 
 
 def test_too_few_labels_for_a_class_are_found_before_anything_trains(tasks: list[Task], small: Recipe) -> None:

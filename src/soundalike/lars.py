@@ -53,12 +53,12 @@ class LARS(torch.optim.Optimizer):
         return loss
 
     def _move(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        rate = torch.as_tensor(group["lr"], dtype=weight.dtype, device=weight.device)
+        rate: float | Tensor = group["lr"]
         if group["adapt"]:
             size, steep = weight.norm(), gradient.norm()
             local = group["trust"] * size / (steep + group["weight_decay"] * size)
             # on the device, without a look at the numbers: a look would wait for a GPU
-            rate = rate * torch.where((size > 0) & (steep > 0), local, torch.ones_like(local))
+            rate = torch.where((size > 0) & (steep > 0), rate * local, rate)
         state = self.state[weight]
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(weight)

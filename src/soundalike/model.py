@@ -19,7 +19,7 @@ from soundalike.readout import Pooled
 from soundalike.recipe import Parts, Recipe
 
 FORMAT = "soundalike-1"
-_HEAD = "head."  # before the names of the head's weights in a file
+_HEAD, _HEARD = "head.", "recordings.heard"  # in a file: before the names of the head's weights; what was heard
 _AT_ONCE = 64  # sounds of a list that are decoded before they are embedded
 
 
@@ -31,6 +31,7 @@ class SoundModel:
         parts: its parts; built from the recipe, with random weights, where not given.
         training: summary of the training, plain data; empty for an untrained model.
         classes: names of the classes that its head tells apart, where it was trained with labels.
+        heard: `heard.fingerprints` of the recordings that it was trained on, int64 (k,), in all of its trainings.
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class SoundModel:
         parts: Parts | None = None,
         training: dict[str, Any] | None = None,
         classes: Sequence[str] = (),
+        heard: np.ndarray | None = None,
     ) -> None:
         parts = recipe.build(classes=len(classes) or None) if parts is None else parts
         self.recipe, self.training = recipe, dict(training or {})
         self.head = parts.head.eval() if parts.head is not None and parts.head.classes else None
         self.classes = list(classes) if self.head is not None else []
+        self.heard = np.zeros(0, np.int64) if heard is None else np.unique(heard)
         self.frontend, self.encoder, self.readout = parts.frontend.eval(), parts.encoder.eval(), parts.readout
 
     @property
@@ -215,7 +218,8 @@ class SoundModel:
     def _state(self) -> dict[str, Tensor]:
         """Every weight by its name in the file."""
         head = {} if self.head is None else self.head.state_dict()
-        return {**self.encoder.state_dict(), **{f"{_HEAD}{name}": tensor for name, tensor in head.items()}}
+        heard = {_HEARD: torch.from_numpy(self.heard)} if len(self.heard) else {}
+        return {**self.encoder.state_dict(), **{f"{_HEAD}{name}": tensor for name, tensor in head.items()}, **heard}
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> SoundModel:
@@ -257,11 +261,13 @@ class SoundModel:
             raise SoundalikeError(
                 f"{path}: of format {header['format']}, which this version does not know; update soundalike."
             )
+        heard = tensors.pop(_HEARD, None)
         try:
             model = cls(
                 Recipe.from_dict(json.loads(header["recipe"])),
                 training=json.loads(header["training"]),
                 classes=json.loads(header.get("classes", "[]")),
+                heard=None if heard is None else heard.numpy(),
             )
             of_head = {name.removeprefix(_HEAD): t for name, t in tensors.items() if name.startswith(_HEAD)}
             model.encoder.load_state_dict({name: t for name, t in tensors.items() if not name.startswith(_HEAD)})

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
@@ -21,13 +22,14 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from soundalike.callbacks import CHECKPOINT, Checkpoints, CompiledRendering, PairExamples, SafeCheckpoints, Stop
 from soundalike.device import choose_device, engine_precision, is_first_process, ranks
 from soundalike.errors import SoundalikeError
+from soundalike.heard import fingerprints
 from soundalike.learner import Learner
 from soundalike.memory import keep_freed_memory
 from soundalike.model import SoundModel
 from soundalike.output import make_folder
 from soundalike.progress import TrainingProgress
 from soundalike.recipe import Recipe
-from soundalike.recordings import TrainingClips, check_fold, heard_paths
+from soundalike.recordings import TrainingClips, heard_clips
 from soundalike.training import Training
 
 MODEL, RECIPE, CLIPS = "model.safetensors", "recipe.yaml", "clips.csv"
@@ -55,21 +57,25 @@ def pretrain(recipe: Recipe, out: str | Path, resume: bool = False, device: str 
     """
     out, device = Path(out), choose_device(device)
     keep_freed_memory()
-    recordings = recipe.recordings
+    recordings, clips, before = recipe.recordings, None, np.zeros(0, np.int64)
     if recordings is not None and recordings.data is not None:
-        # what a model has heard is known by where it lies, from whichever folder it is asked
+        # the run can then be resumed from any folder
         recipe = recipe.override({"recordings.data": str(Path(recordings.data).absolute())})
-    if recordings is None:
-        learner, clips = Learner(recipe), None  # says what is wrong with the recipe before the folder is looked at
-        checkpoint = _check_folder(recipe, out, resume)
-    else:
-        checkpoint = _check_folder(recipe, out, resume)
+    start = None if recipe.training.start is None else SoundModel.load(recipe.training.start)
+    # what is wrong with the recipe is said before the folder is looked at, and before recordings are decoded
+    recipe.build()
+    if start is not None:
+        _check_start(start, recipe)
+        before = start.heard
+    checkpoint = _check_folder(recipe, out, resume)
+    if recordings is not None:
         clips = recordings.open(recipe.sections["frontend"]["sample_rate"], not quiet and is_first_process())
-        learner = Learner(recipe, clips)
+        _check_held_out(clips, before)
         if checkpoint is not None and is_first_process():
             _check_clips(out, clips)
-    if checkpoint is None and recipe.training.start is not None:
-        _start_from(recipe.training.start, learner)
+    learner = Learner(recipe, clips)
+    if start is not None and checkpoint is None:
+        learner.encoder.load_state_dict(start.encoder.state_dict())
     if is_first_process():
         partial = make_folder(out) / f"{RECIPE}.part"
         partial.write_text(recipe.to_yaml(), encoding="utf-8")
@@ -88,35 +94,52 @@ def pretrain(recipe: Recipe, out: str | Path, resume: bool = False, device: str 
     if trainer.is_global_zero:
         # after the engine, which does nothing where a run was killed between its last checkpoint and its model
         classes = () if clips is None else clips.classes
-        SoundModel(recipe, learner.parts, summary(trainer, learner), classes).save(out / MODEL)
+        heard = before if clips is None else np.concatenate((before, fingerprints(clips.heard_paths)))
+        SoundModel(recipe, learner.parts, summary(trainer, learner), classes, heard).save(out / MODEL)
     return out / MODEL
 
 
-def _check_clips(out: Path, clips: TrainingClips) -> None:
-    """Makes sure that a resumed run hears what it heard before: a clip more or less would put all in another order."""
-    before, now = heard_paths(out / CLIPS) if (out / CLIPS).is_file() else [], clips.heard_paths
-    if before and before != now:
-        differing = sorted({*before} ^ {*now}) or now
+def _check_held_out(clips: TrainingClips, before: np.ndarray) -> None:
+    """Makes sure that what a run holds out was not heard in the training that it goes on from."""
+    known = np.isin(fingerprints(clips.held_out), before[before != 0])
+    if known.any():
+        first = clips.held_out[int(known.argmax())]
         raise SoundalikeError(
-            f"{out}: its run heard {len(before)} clips, and now there are {len(now)} ({differing[0]} is new or gone): "
-            f"put them back, or start a new run."
+            f"the model has heard {int(known.sum())} of the {len(known)} clips that this run holds out in its own "
+            f"training, such as {first}: give the --fold that was held out there, or another model."
         )
 
 
-def _start_from(path: str, learner: Learner) -> None:
-    """Gives the encoder the weights of a model."""
-    model = SoundModel.load(path)
-    check_fold(model.recipe.recordings if model.training else None, learner.recipe.recordings)
+def _check_clips(out: Path, clips: TrainingClips) -> None:
+    """Makes sure that a resumed run hears what it heard before, under the same labels.
+
+    A clip more or less would put all in another order, and a class more or less would number them anew.
+    """
+    record = out / CLIPS
+    if not record.is_file():
+        return
+    clips.record(record.with_suffix(".now"))
+    before, now = heard_clips(record), heard_clips(record.with_suffix(".now"))
+    record.with_suffix(".now").unlink()
+    if before != now:
+        changed = sorted({*before} ^ {*now}) or sorted(now)
+        raise SoundalikeError(
+            f"{out}: its run heard {len(before)} clips, and now there are {len(now)} ({changed[0][0]} is new, gone or "
+            f"labelled otherwise): put them back, or start a new run."
+        )
+
+
+def _check_start(start: SoundModel, recipe: Recipe) -> None:
+    """Makes sure that a run can go on from the weights of a model."""
     for section in ("frontend", "encoder"):
-        theirs, ours = model.recipe.sections[section], learner.recipe.sections[section]
+        theirs, ours = start.recipe.sections[section], recipe.sections[section]
         differing = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
         if differing:
             key = sorted(differing)[0]
             raise SoundalikeError(
-                f"training.start is {path}, whose {section}.{key} is {theirs.get(key)!r}; this recipe's is "
-                f"{ours.get(key)!r}, and a run goes on with the same front end and encoder only."
+                f"training.start is {recipe.training.start}, whose {section}.{key} is {theirs.get(key)!r}; this "
+                f"recipe's is {ours.get(key)!r}, and a run goes on with the same front end and encoder only."
             )
-    learner.encoder.load_state_dict(model.encoder.state_dict())
 
 
 def _trainer(settings: Training, out: Path, device: str, callbacks: list[Callback]) -> Trainer:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from soundalike.encoder import ENCODERS, ResNet18
 from soundalike.errors import SoundalikeError, nearest
 from soundalike.frontend import FRONTENDS, FrontEnd
 from soundalike.head import HEADS, Head
+from soundalike.kinds import fits, kind_in_words, plain
 from soundalike.objective import OBJECTIVES, Objective
 from soundalike.readout import READOUTS, ReadOut
 from soundalike.recordings import RecordingSettings, TrainingClips
@@ -55,6 +55,7 @@ SOURCES = {"voice": "voice", "recordings": "clips"}
 """Sections that a recipe has only where its views take what they make, and what that is called there."""
 LENGTHS = ("pairs", "steps", "minutes", "epochs")
 """The keys of ``training`` that say how long a run is: naming one on the command line replaces the others."""
+_PARTS_OF_MIXED = {"doppelgangers": "synthetic", "recordings": "recorded"}  # views, and where mixed ones keep theirs
 _NAMELESS = ("recordings", "training")  # sections with one part alone
 
 
@@ -101,9 +102,9 @@ class Recipe:
                 part = section if name == section else f"{section} {name!r}"
                 raise SoundalikeError(f"{where}: {part} has no key {key!r}: {nearest(str(key), parameters)}")
             kind = parameters[key].annotation
-            if not _fits(value, kind):
-                raise SoundalikeError(f"{where}: {section}.{key} is {value!r}: give {_kind_in_words(kind)}.")
-        values = {key: _plain(given.get(key, parameter.default)) for key, parameter in parameters.items()}
+            if not fits(value, kind):
+                raise SoundalikeError(f"{where}: {section}.{key} is {value!r}: give {kind_in_words(kind)}.")
+        values = {key: plain(given.get(key, parameter.default)) for key, parameter in parameters.items()}
         return values if section in _NAMELESS else {"name": name, **values}
 
     @classmethod
@@ -140,7 +141,11 @@ class Recipe:
         if not isinstance(content, dict):
             raise SoundalikeError(f"{path}: not a recipe; give it sections such as {', '.join(SECTIONS)}.")
         called = content.pop("name", path.stem)
-        return cls(str(called), typing.cast("dict[str, dict[str, Any]]", content))
+        recipe = cls(str(called), typing.cast("dict[str, dict[str, Any]]", content))
+        for section in SOURCES:
+            if content.get(section) and section not in recipe.sections:
+                raise SoundalikeError(f"{path}: {_takes_no(section, recipe.sections)}")
+        return recipe
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Recipe:
@@ -176,6 +181,9 @@ class Recipe:
                 former = sections.get(section, {})
                 kept = _parameters(section, name) if choice else former
                 shared = {k: v for k, v in former.items() if k in kept}
+                if (section, name) == ("views", "mixed") and former["name"] in _PARTS_OF_MIXED:
+                    own = {k: v for k, v in former.items() if k != "name" and v is not None}
+                    shared[_PARTS_OF_MIXED[former["name"]]] = own
                 sections[section] = self._complete(section, shared | {"name": name})
                 del remaining[key]
         named = {key.partition(".")[0] for key in settings}
@@ -273,6 +281,12 @@ class Recipe:
         head, views = None, None
         if classes is not None or not self._takes("head", "classes"):
             head = self._make("head", size_in=encoder.size, classes=classes, generator=generator)
+            if head.classes and not objective.needs_labels:
+                raise SoundalikeError(
+                    f"the head {self.sections['head']['name']!r} tells classes apart, and the objective "
+                    f"{self.sections['objective']['name']!r} sees no labels: give --objective supervised or "
+                    f"--objective joint, or --head projection."
+                )
             if objective.needs_labels and not head.classes:
                 raise SoundalikeError(
                     f"the objective {self.sections['objective']['name']!r} needs a head that tells classes apart, not "
@@ -347,23 +361,6 @@ def _parameters(section: str, name: str) -> dict[str, inspect.Parameter]:
     }
 
 
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value of a recipe is of the kind that an argument takes."""
-    if kind is Any:
-        return True
-    origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, option) for option in typing.get_args(kind))
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300  # not infinite
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if origin in (tuple, list):
-        inner = [k for k in typing.get_args(kind) if k is not Ellipsis]
-        return isinstance(value, list | tuple) and all(_fits(item, inner[0]) for item in value)
-    return isinstance(value, origin or kind)
-
-
 def _takes_no(section: str, sections: Mapping[str, Mapping[str, Any]]) -> str:
     views = sections["views"]["name"]
     other = "recordings or mixed" if section == "recordings" else "doppelgangers or mixed"
@@ -372,23 +369,7 @@ def _takes_no(section: str, sections: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _takes_mapping(section: str, name: str, key: str) -> bool:
     parameter = _parameters(section, name).get(key)
-    return parameter is not None and _fits({}, parameter.annotation)
-
-
-def _plain(value: Any) -> Any:
-    """The value as YAML and JSON hold it, so that a recipe equals the one that is read back."""
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _kind_in_words(kind: Any) -> str:
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a name", type(None): "null"}
-    origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(_kind_in_words(option) for option in typing.get_args(kind))
-    if origin in (tuple, list):
-        several = typing.get_args(kind)[0] is Any
-        return "a list of names, or of keys and values" if several else "a list such as [0.5, 0.75]"
-    return words.get(kind, "keys and values")
+    return parameter is not None and fits({}, parameter.annotation)
 
 
 def _nearest_few(word: str, known: set[str]) -> str:

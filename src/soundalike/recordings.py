@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
 UNLABELLED = ("keep", "drop")
 _RECORD = ("path", "label", "labelled", "heard", "reason")
 _LABELS = 16  # the use of a label seed; its number is part of the format: another would choose other clips
-# Tasks that read the same recordings: what one holds out, the other must not be scored on either.
-_SAME_RECORDINGS = (
-    frozenset(("esc10", "esc50")),
-    frozenset(("speech-commands", "speech-commands-12", "sc09")),
-    frozenset(("nsynth-family", "nsynth-pitch")),
-)
 
 
 @dataclass(frozen=True)
@@ -131,7 +125,8 @@ class RecordingSettings:
             heard = labelled
         else:
             heard = np.ones(len(rows), bool)
-        return TrainingClips([paths[row] for row in rows], classes, codes, labelled, heard, places, cache)
+        tested = [] if dataset is None or not self.fold else [paths[row] for row in next(iter(dataset.splits())).test]
+        return TrainingClips([paths[row] for row in rows], classes, codes, labelled, heard, places, cache, tested)
 
 
 class TrainingClips:
@@ -145,6 +140,7 @@ class TrainingClips:
         heard: whether a clip is heard, (m,); k of them are.
         places: of the clips in the cache, (m,).
         cache: where they are read from.
+        held_out: the clips of the test part, which are never heard.
     """
 
     def __init__(
@@ -156,7 +152,9 @@ class TrainingClips:
         heard: np.ndarray,
         places: np.ndarray,
         cache: Recordings,
+        held_out: Sequence[Path] = (),
     ) -> None:
+        self.held_out = list(held_out)
         self.paths, self.classes, self.codes, self.labelled = list(paths), classes, codes, labelled
         self.heard, self._places, self._cache = heard, places[heard], cache
 
@@ -201,10 +199,9 @@ class TrainingClips:
         return torch.from_numpy(pieces)
 
     @property
-    def heard_paths(self) -> list[str]:
-        """The clips that are heard, as `record` writes them."""
-        names = (os.fspath(path) for path, was in zip(self.paths, self.heard, strict=True) if was)
-        return [name.encode("utf-8", "backslashreplace").decode() for name in names]
+    def heard_paths(self) -> list[Path]:
+        """The files that are heard."""
+        return [path for path, was in zip(self.paths, self.heard, strict=True) if was]
 
     def record(self, path: Path) -> None:
         """Writes which clips a run heard, which labels it saw, and why files were left out.
@@ -216,24 +213,35 @@ class TrainingClips:
         with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
             table = csv.writer(stream)
             table.writerow(_RECORD)
+            notes = {note.path: note.reason for note in self._cache.notes}
             for clip, label, seen, was in zip(self.paths, self.codes, self.labelled, self.heard, strict=True):
                 name = self.classes[label] if label >= 0 else ""
-                table.writerow((clip, name, int(seen), int(was), ""))
+                table.writerow((clip, name, int(seen), int(was), notes.get(clip, "")))
             for failure in self.failures:
                 table.writerow((failure.path, "", 0, 0, failure.reason))
         os.replace(partial, path)
 
 
-def heard_paths(record: Path) -> list[str]:
-    """The clips that a run heard, as `TrainingClips.record` wrote them, in their order."""
-    with record.open(newline="", encoding="utf-8") as stream:
-        return [row["path"] for row in csv.DictReader(stream) if row["heard"] == "1"]
+def heard_clips(record: Path) -> list[tuple[str, str, str]]:
+    """Path, label and whether it was seen, of the clips that a run heard, as `TrainingClips.record` wrote them."""
+    return [(row["path"], row["label"], row["labelled"]) for row in _rows(record) if row["heard"] == "1"]
 
 
 def left_out(record: Path) -> list[tuple[str, str]]:
     """The files that a run could not hear, and why."""
+    return [
+        (row["path"], row["reason"]) for row in _rows(record) if row["reason"] and row["label"] + row["heard"] == "0"
+    ]
+
+
+def noted(record: Path) -> list[tuple[str, str]]:
+    """The files that a run heard though they are not whole, and what is wrong with them."""
+    return [(row["path"], row["reason"]) for row in _rows(record) if row["reason"] and row["heard"] == "1"]
+
+
+def _rows(record: Path) -> list[dict[str, str]]:
     with record.open(newline="", encoding="utf-8") as stream:
-        return [(row["path"], row["reason"]) for row in csv.DictReader(stream) if row["reason"]]
+        return list(csv.DictReader(stream))
 
 
 def choose_labels(codes: np.ndarray, classes: Sequence[str], fraction: float, seed: int) -> np.ndarray:
@@ -278,64 +286,3 @@ def _rounded(fraction: float, clips: int) -> int:
 def _enough(clips: int) -> float:
     """The least part of so many clips that rounds to one, rounded up to a thousandth."""
     return float(-(-500 // clips) / 1000)
-
-
-def _share_recordings(task: str, other: str) -> bool:
-    """Whether two tasks read the same recordings, if their folders are the same."""
-    return task == other or any({task, other} <= family for family in _SAME_RECORDINGS)
-
-
-def check_fold(before: RecordingSettings | None, now: RecordingSettings | None) -> None:
-    """Whether a second training holds out what the first one did, so that a score on it is honest.
-
-    Args:
-        before: what a model has heard; None where that were synthetic sounds alone.
-        now: what it is to hear next.
-
-    Raises:
-        SoundalikeError: both hear the same recordings, and the first heard what the second holds out.
-    """
-    if before is None or now is None or before.task is None or now.task is None or before.data is None:
-        return
-    same = _share_recordings(before.task, now.task)
-    if same and now.task in ("folder", "manifest"):
-        same = now.data is not None and Path(now.data).resolve() == Path(before.data).resolve()
-    if same and now.fold not in (0, before.fold):
-        ours = f"it held out fold {before.fold}: give --fold {before.fold}" if before.fold else "it held out none"
-        raise SoundalikeError(
-            f"the model has heard the clips of fold {now.fold} in its own training; {ours}"
-            f"{',' if before.fold else ': give --fold 0'} or another model."
-        )
-
-
-def held_out(section: Mapping[str, Any] | None, dataset: Dataset, task: str) -> Dataset:
-    """What a model may be scored on: the fold that its training did not hear, where it heard this task's recordings.
-
-    Args:
-        section: the ``recordings`` section of the model's recipe; None where it heard none.
-        dataset: the task as it was read.
-        task: its name.
-
-    Returns:
-        The data set, or the one fold of it.
-
-    Raises:
-        SoundalikeError: it heard every clip of the task.
-    """
-    trained = None if section is None else section["task"]
-    if section is None or trained is None:
-        return dataset
-    same = _share_recordings(task, trained)
-    if same and task in ("folder", "manifest"):  # any recordings; where they lie tells them apart
-        folder = Path(section["data"]).resolve()
-        same = any(
-            path.resolve().is_relative_to(folder if folder.is_dir() else folder.parent) for path in dataset.paths
-        )
-    if not same:
-        return dataset
-    if not section["fold"]:
-        raise SoundalikeError(
-            f"{dataset.name}: the model was trained on all of its clips, so no score on them would be honest; train "
-            f"with --fold 1 to hold some out."
-        )
-    return dataset.hold_out(int(section["fold"]))

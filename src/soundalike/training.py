@@ -42,7 +42,7 @@ class Training:
         precision: ``fp32``, ``bf16`` for mixed precision, or ``auto``: bf16 where the device computes with it.
         compile: whether rendering is compiled first: ``always``, ``never``, or ``auto``, where the run is long enough.
         validate_every: steps between two looks at held-out sounds; 0 never looks.
-        validation_pairs: held-out pairs.
+        validation_pairs: held-out pairs: sounds that no run trains on; of recordings, other draws of the same clips.
         checkpoint_every: steps between two checkpoints; 0 writes one at the end only.
         start: model file, or folder of a run, whose encoder the run starts from; random weights where not given.
 

@@ -123,16 +123,20 @@ def settings(rest: Sequence[str], command: str) -> dict[str, Any]:
 
 
 def name_unheard(model: Path) -> int:
-    """Names the recordings that the run of a model could not hear, on stderr.
+    """Names the recordings that the run of a model could not hear, or not whole, on stderr.
 
     Returns:
-        The exit code: 1 where there are any.
+        The exit code: 1 where there are any that it could not hear.
     """
     from soundalike.pretraining import CLIPS
-    from soundalike.recordings import left_out
+    from soundalike.recordings import left_out, noted
 
     record = model.parent / CLIPS
-    return name_broken(left_out(record)) if record.is_file() else 0
+    if not record.is_file():
+        return 0
+    for file, reason in noted(record):
+        print(f"note: {file}: {reason}", file=sys.stderr)
+    return name_broken(left_out(record))
 
 
 def name_broken(broken: Iterable[tuple[object, str]]) -> int:

@@ -61,12 +61,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _unheard(model: SoundModel, options: argparse.Namespace) -> list[Dataset]:
     """The tasks; of one whose recordings the model was trained on, the fold that was held out alone."""
-    from soundalike.recordings import held_out
+    from soundalike.heard import unheard
 
-    section = model.recipe.sections.get("recordings") if model.training else None
     found = []
-    for task, dataset in zip(options.task, read_tasks(options), strict=True):
-        left = held_out(section, dataset, task)
+    for dataset in read_tasks(options):
+        left = unheard(dataset, model.heard)
         if left is not dataset:
             print(
                 f"note: {dataset.name}: the model was trained on the other clips, so it is scored on {left.protocol}",

@@ -30,12 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Trains, and prints the accuracy on what was held out and the path of the model."""
     given = settings(options.settings, "finetune")
+    from soundalike.device import is_first_process
     from soundalike.finetuning import finetune, held_out_accuracy
     from soundalike.model import SoundModel
     from soundalike.recipe import Recipe
 
     recipe = Recipe.load(options.recipe).override({"task": options.task, "data": str(options.data), **given})
     out = finetune(options.model, recipe, options.out, options.resume, options.device, options.quiet)
+    if not is_first_process():  # the others train along, and say nothing
+        return 0
     model = SoundModel.load(out)
     if recipe.sections["recordings"]["fold"]:
         accuracy, clips, protocol = held_out_accuracy(model)

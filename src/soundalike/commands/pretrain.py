@@ -43,9 +43,12 @@ def run(options: argparse.Namespace) -> int:
         recipe.build()  # so that what is printed would also run
         print(recipe.to_yaml(), end="")
         return 0
+    from soundalike.device import is_first_process
     from soundalike.pretraining import pretrain
 
     model = pretrain(recipe, options.out, options.resume, options.device, options.quiet)
+    if not is_first_process():  # the others train along, and say nothing
+        return 0
     code = name_unheard(model)
     print(model)
     return code

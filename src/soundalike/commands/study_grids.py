@@ -103,6 +103,7 @@ def _prepared(options: argparse.Namespace, study: str, varied: Sequence[str]) ->
     from soundalike.study import clar
 
     keep_freed_memory()
+    options.data = [folder.absolute() for folder in options.data]  # as the runs write what they have heard
     recipe, limits = clar.base(Recipe.load(options.recipe), given, study, varied)
     datasets = read_tasks(options)
     folders = options.data * (len(datasets) if len(options.data) == 1 else 1)

@@ -62,6 +62,8 @@ def cells(
     """
     clar.check_levels("--labels", fractions)
     clar.check_levels("--method", methods, METHODS)
+    if {*methods} == {FIRST_STAGE}:
+        raise SoundalikeError(f"--method is {FIRST_STAGE!r} alone, which sees no labels: give another one beside it.")
     clar.check_seeds(seeds)
     for fraction in fractions:
         if not 0 < fraction <= 1:
@@ -144,7 +146,7 @@ def labelled_clips(run: Path, fraction: float | None = None, seed: int = 0) -> l
     from soundalike.pretraining import CLIPS
 
     with (run / CLIPS).open(newline="", encoding="utf-8") as stream:
-        clips = [clip for clip in csv.DictReader(stream) if not clip["reason"]]
+        clips = [clip for clip in csv.DictReader(stream) if clip["label"]]  # files that failed have none
     seen = np.array([clip["labelled"] == "1" for clip in clips])
     if fraction is not None:
         classes = sorted({clip["label"] for clip in clips})

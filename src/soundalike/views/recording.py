@@ -112,8 +112,8 @@ class RecordedViews(Views):
         for key, value, known in (("pair", pair, PAIRS), ("crop", crop, CROPS)):
             if value not in known:
                 raise SoundalikeError(f"views.{key} is {value!r}: {nearest(str(value), known)}")
-        if not 1 <= layers <= 64:
-            raise SoundalikeError(f"views.layers is {layers}: give 1 to 64 segments.")
+        if isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= 64:
+            raise SoundalikeError(f"views.layers is {layers!r}: give 1 to 64 segments.")
         if pair != "jitter" and self.augmentation is None and self.feature_augmentation is None:
             raise SoundalikeError(
                 f"views.pair is {pair!r} without an augmentation, so both views would be the same sound: give "

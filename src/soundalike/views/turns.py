@@ -28,8 +28,8 @@ class Turns:
     """
 
     def __init__(self, key: str, part: float) -> None:
-        if not 0.0 <= part <= 1.0:
-            raise SoundalikeError(f"{key} is {part:g}: give a part of the pairs, from 0 to 1.")
+        if isinstance(part, bool) or not isinstance(part, int | float) or not 0.0 <= part <= 1.0:
+            raise SoundalikeError(f"{key} is {part!r}: give a part of the pairs, from 0 to 1.")
         ratio = Fraction(part).limit_denominator(_FINEST)
         self._first, self._all = ratio.numerator, ratio.denominator
 
