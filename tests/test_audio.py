@@ -267,6 +267,29 @@ def test_load_raises_nothing_but_audio_errors(tmp_path: Path) -> None:
     assert all(": " in sentence and str(tmp_path) in sentence for sentence in said)
 
 
+@pytest.mark.parametrize("trouble", [OSError(5, "Input/output error"), MemoryError(), soundfile.LibsndfileError(2)])
+@pytest.mark.parametrize("reads", [0, 1])
+def test_a_failure_of_the_machine_is_no_file_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception, reads: int
+) -> None:
+    path = write(tmp_path / "a.wav", tone(2.0))
+    original, done = soundfile.SoundFile.read, []
+
+    def read(self: soundfile.SoundFile, *arguments: object, **more: object) -> object:
+        done.append(1)
+        if len(done) > reads:
+            raise trouble
+        return original(self, *arguments, **more)
+
+    monkeypatch.setattr(audio, "_BLOCK", 1024)
+    monkeypatch.setattr(soundfile.SoundFile, "read", read)
+    with pytest.raises(
+        AudioError, match=r"a\.wav: could not be read \((Input/output error|MemoryError|System error)\)"
+    ) as raised:
+        audio.decode(path, [16000])
+    assert isinstance(raised.value.__cause__, (OSError, MemoryError))
+
+
 # prepare
 
 

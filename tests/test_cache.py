@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from soundalike import audio, decoding
-from soundalike.cache import DamagedCacheWarning, Recordings, build, clear, list_caches, open_cache, recordings
+from soundalike.cache import DamagedCacheWarning, Recordings, amount, build, clear, list_caches, open_cache, recordings
 from soundalike.cache.index import HEADER, Index, Texts
 from soundalike.cache.place import Place
 from soundalike.cache.samples import peak_of, quantized, restored
@@ -327,6 +327,28 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytes
     assert cache.rows.tolist() == [0, 2, 3]
     assert "changed while it was read" in cache.failures[0].reason
     times = 0  # it settles, and is tried again though it has not changed since
+    check(open_cache(paths, RATE, "noise", progress=False), paths)
+
+
+@pytest.mark.parametrize("trouble", [OSError(5, "Input/output error"), MemoryError(), soundfile.LibsndfileError(2)])
+def test_a_failure_of_the_machine_is_not_kept_as_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    paths = sounds(tmp_path / "in", 3)
+    original = soundfile.SoundFile.read
+
+    def read(self: soundfile.SoundFile, *arguments: object, **more: object) -> object:
+        if os.fsdecode(self.name) == str(paths[1]):
+            raise trouble
+        return original(self, *arguments, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(soundfile.SoundFile, "read", read)
+        cache = open_cache(paths, RATE, "noise", progress=False)
+        assert cache.rows.tolist() == [0, 2]
+        ((path, reason),) = [(failure.path, failure.reason) for failure in cache.failures]
+        assert path == paths[1]
+        assert "could not be read" in reason
     check(open_cache(paths, RATE, "noise", progress=False), paths)
 
 
@@ -692,6 +714,11 @@ def test_progress_is_shown_while_there_is_something_to_do(tmp_path: Path, capsys
     assert said.out == ""
     assert "decoding" in said.err
     assert "3/3" in said.err
+    last = said.err.splitlines()[-1]
+    size = sum(file.stat().st_size for file in place().path.iterdir())
+    assert last == (
+        f"decoded 3 clips; the cache takes {amount(size)} ({place().path}); soundalike cache --clear noise removes it"
+    )
     open_cache(paths, RATE, "noise")
     assert capsys.readouterr() == ("", "")
 
@@ -767,6 +794,40 @@ def test_a_damaged_cache_can_be_cleared(tmp_path: Path, capsys: pytest.CaptureFi
     assert "not complete" in capsys.readouterr().out
     assert run("--clear", info.name) == 0
     assert list_caches() == []
+
+
+@pytest.mark.parametrize("left", ["nothing", "journal", "cut", "gone"])
+def test_complete_is_what_has_all_its_samples_and_no_journal(tmp_path: Path, left: str) -> None:
+    open_cache(sounds(tmp_path / "in", 2), RATE, "noise", progress=False)
+    if left == "journal":  # of a run that was broken off while it added to it
+        place().journal.write_bytes(b"")
+    elif left == "cut":
+        os.truncate(samples_file(), samples_file().stat().st_size - 2)
+    elif left == "gone":
+        samples_file().unlink()
+    (info,) = list_caches()
+    assert (info.name, info.clips, info.complete) == ("noise", 2, left == "nothing")
+
+
+def test_a_cache_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_cache(sounds(tmp_path / "in", 1), RATE, "noise", progress=False)
+    path = place().path
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("soundalike.cache.listing.shutil.rmtree", refuse)
+    with pytest.raises(SoundalikeError, match=r"cannot be removed \(Read-only file system\)") as raised:
+        run("--clear", "noise")
+    assert str(raised.value).startswith(f"{path}: ")
+    assert "make room" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (1234, "1.2 kB"), (640e6, "640 MB"), (2e13, "20.0 TB")]
+)
+def test_amounts(count: float, text: str) -> None:
+    assert amount(count) == text
 
 
 def test_the_folder_is_that_of_the_platform_where_none_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

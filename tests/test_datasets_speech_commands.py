@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -177,9 +178,10 @@ def test_silence_is_made_once_and_again_where_the_source_changes(tmp_path: Path,
     assert len(first) == 20
     assert made() == first
     victim = next(iter(first))
-    victim.unlink()
-    again = made()
-    assert again[victim][1] == first[victim][1]
+    for damage in (victim.unlink, lambda: victim.write_bytes(b"")):  # gone, and empty after a power cut
+        damage()
+        again = made()
+        assert again[victim][1] == first[victim][1]
     assert {path: what for path, what in again.items() if path != victim} == {
         path: what for path, what in first.items() if path != victim
     }
@@ -187,6 +189,18 @@ def test_silence_is_made_once_and_again_where_the_source_changes(tmp_path: Path,
     assert len(made()) == 40
     soundfile.write(folder / "_background_noise_" / "cat.wav", np.zeros(160_000), 16_000)
     assert len(made()) == 60
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_silence_can_be_read_by_those_that_the_umask_lets(tmp_path: Path, cache: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        datasets.read("speech-commands-12", background(twelve(tmp_path / "data"), {"tap": 30}))
+    finally:
+        os.umask(before)
+    files = [path for path in cache.rglob("*") if path.is_file()]
+    assert len(files) == 20  # no part of one is left
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o644}
 
 
 def test_without_background_recordings(tmp_path: Path, cache: Path) -> None:
@@ -254,7 +268,15 @@ def test_without_other_words(tmp_path: Path) -> None:
         "official train / validation / test lists (2 of the 10 words); no other words for _unknown_; no _silence_: "
     )
     touch(tmp_path / "data", ["_unknown_/bed_ffffffff_nohash_0.wav.wav"])
-    assert "and none to learn from" in datasets.read("speech-commands-12", tmp_path / "data").protocol
+    dataset = datasets.read("speech-commands-12", tmp_path / "data")
+    assert dataset.classes == ["no", "yes"]  # a class that could only be tested is left out
+    assert "; no _unknown_: no other words to learn it from; " in dataset.protocol
+    touch(tmp_path / "data", [f"bed/{speaker:08x}_nohash_0.wav" for speaker in range(2)])
+    (tmp_path / "data" / "validation_list.txt").write_text("yes/00000000_nohash_0.wav\nbed/00000000_nohash_0.wav\n")
+    with (tmp_path / "data" / "testing_list.txt").open("a") as stream:
+        stream.write("bed/00000001_nohash_0.wav\n")
+    assert datasets.read("speech-commands-12", tmp_path / "data").classes == ["no", "yes"]
+    shutil.rmtree(tmp_path / "data" / "bed")
     for word in ("yes", "no"):
         (tmp_path / "data" / word).rename(tmp_path / "data" / f"not{word}")
     (tmp_path / "data" / "testing_list.txt").write_text("notyes/00000001_nohash_1.wav\n")

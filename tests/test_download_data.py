@@ -160,6 +160,66 @@ def test_an_empty_folder_is_no_hindrance(server: Server, tmp_path: Path) -> None
     assert get(small(server, "esc50"), tmp_path).new
 
 
+@pytest.mark.parametrize("kind", ["symbolic link", "mount point"])
+def test_an_empty_folder_that_cannot_make_way(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    folder = tmp_path / "data" / "ESC-50"
+    folder.parent.mkdir()
+    if kind == "symbolic link":
+        folder.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    else:
+        folder.mkdir()
+        monkeypatch.setattr("soundalike.download.dataset.os.path.ismount", lambda path: Path(path) == folder)
+    assert f"{folder}: a {kind}, " in refusal(get, small(server, "esc50"), tmp_path / "data")
+    assert not server.asked
+
+
+def test_a_link_to_what_was_unpacked_serves(server: Server, tmp_path: Path) -> None:
+    archive = small(server, "esc50")
+    get(archive, tmp_path / "first")
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "ESC-50").symlink_to(tmp_path / "first" / "ESC-50", target_is_directory=True)
+    assert not get(archive, tmp_path / "second").new
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_a_process_left_that_was_killed_after_unpacking(
+    server: Server, tmp_path: Path, keep: bool, whole: bool
+) -> None:
+    archive = small(server, "esc50")
+    got = get(archive, tmp_path)
+    body = server.files["/ESC-50.zip"].body
+    (tmp_path / "ESC-50.zip.part").write_bytes(body if whole else body[:-1])
+    (tmp_path / "ESC-50.zip.part.json").write_text("{}")
+    (tmp_path / ".ESC-50.unpacking" / "rest").mkdir(parents=True)
+    again = get(archive, tmp_path, keep=keep)
+    assert (again.new, again.sha256) == (False, got.sha256)
+    if keep and whole:
+        assert beside(tmp_path) == {"ESC-50", "ESC-50.zip", "ESC-50.zip.sha256"}
+        assert (tmp_path / "ESC-50.zip").read_bytes() == body
+        assert (tmp_path / "ESC-50.zip.sha256").read_text() == f"{got.sha256}  ESC-50.zip\n"
+    else:
+        assert beside(tmp_path) == {"ESC-50"}
+    assert len(server.asked) == 1
+
+
+def test_a_disk_that_is_full_while_unpacking(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = small(server, "esc50")
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("soundalike.download.dataset.unpack", full)
+    said = refusal(get, archive, tmp_path)
+    assert said.startswith(f"{tmp_path / 'ESC-50'}: cannot be unpacked there (No space left on device); make room")
+    monkeypatch.setattr("soundalike.download.dataset.unpack", unpack)
+    assert get(archive, tmp_path).new
+    assert len(server.asked) == 1
+
+
 def test_a_folder_that_lost_something_is_named(server: Server, tmp_path: Path) -> None:
     archive = small(server, "esc50")
     shutil.rmtree(get(archive, tmp_path).folder / "audio")
@@ -304,6 +364,23 @@ def test_a_mirror_is_verified_unless_told_otherwise(server: Server, tmp_path: Pa
 def test_several_names_have_no_one_address(tmp_path: Path) -> None:
     assert "one data set" in refusal(command, "get", "esc50", "fsdd", "--from", "http://a", "--out", tmp_path)
     assert "unknown data set" in refusal(command, "get", "esc50", "fsd", "--out", tmp_path)
+
+
+def test_one_data_set_that_fails_does_not_cost_the_others(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CATALOGUE, "esc50", small(server, "esc50", b"<!DOCTYPE html>"))
+    monkeypatch.setitem(CATALOGUE, "fsdd", small(server, "fsdd"))
+    monkeypatch.setitem(CATALOGUE, "urbansound8k", small(server, "urbansound8k", b"no archive either"))
+    assert command("get", "esc50", "fsdd", "urbansound8k", "--out", tmp_path) == 1
+    said = capsys.readouterr()
+    assert said.out.splitlines()[0] == str(tmp_path / "free-spoken-digit-dataset")
+    first, second = said.err.splitlines()[-2:]
+    assert first.startswith("soundalike: esc50: ")
+    assert "neither a zip" in first
+    assert second.startswith("soundalike: urbansound8k: ")
+    assert command("get", "esc50", "urbansound8k", "--out", tmp_path) == 2
+    assert "neither a zip" in refusal(command, "get", "esc50", "--out", tmp_path)
 
 
 def test_an_interrupted_command_says_that_it_goes_on(

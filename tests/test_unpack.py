@@ -221,6 +221,19 @@ def test_an_encrypted_zip(tmp_path: Path) -> None:
         attempt(bytes(body), tmp_path)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compressions(tmp_path: Path, method: int) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as opened:
+        opened.writestr("top/a", bytes(range(256)) * 40)
+    body = bytearray(stream.getvalue())
+    with pytest.raises(ArchiveError, match=f"'top/a' is compressed by method {method}; only stored and deflated"):
+        attempt(bytes(body), tmp_path / "whole")
+    body[60:80] = bytes(20)
+    with pytest.raises(ArchiveError, match="only stored and deflated"):
+        attempt(bytes(body), tmp_path / "damaged")
+
+
 @pytest.mark.parametrize("body", [b"", b"<!DOCTYPE html>", b"BZh9", b"\x1f\x8b", b"PK\x03\x04"])
 def test_what_is_no_archive(tmp_path: Path, body: bytes) -> None:
     with pytest.raises(ArchiveError, match=r"neither a zip|damaged or not whole"):

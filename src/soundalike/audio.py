@@ -41,6 +41,7 @@ _LOWEST_RATE, _HIGHEST_RATE = 100, 10_000_000  # Hz; outside, it is a damaged he
 _MOST_CHANNELS = 64  # of an array: beyond it, (samples, channels) or a batch is far likelier
 _BLOCK = 1 << 18  # values decoded at a time, all channels together
 _SMALL_BLOCK = 1024
+_SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM
 _OPEN_ENDED = 0x7FFF0000  # programs that write to a pipe put a length at or above this one in the header
 
 
@@ -103,7 +104,8 @@ def load(path: str | Path, sample_rate: int = 16000, seconds: float | None = Non
         Float32 waveform (samples,), with at least one sample.
 
     Raises:
-        AudioError: if the file is missing, a folder, empty, not audio, or has no or non-finite samples.
+        AudioError: if the file is missing, a folder, empty, not audio, or has no or non-finite samples. Where it is
+            the machine that failed (an input error, no memory) its cause is that OSError or MemoryError.
 
     Warns:
         TruncatedAudioWarning: if the file ends too early; what could be decoded is returned.
@@ -148,6 +150,8 @@ def decode(path: str | Path, sample_rates: Sequence[int], seconds: float | None 
             raise
         except Exception as error:  # damaged files make libsndfile, soundfile and soxr raise many things
             failure = error
+            if (cause := _failure_of_machine(error)) is not None:
+                raise AudioError(f"{path}: could not be read ({_explain(error)}).") from cause
     raise AudioError(f"{path}: not readable as audio ({_explain(failure)}).") from failure
 
 
@@ -246,8 +250,8 @@ def _decode_open(
     while count < limit:
         try:
             block = file.read(int(min(size, limit - count)), dtype="float32", always_2d=True)  # (n, channels)
-        except Exception:
-            if first is None or block_size > _SMALL_BLOCK:
+        except Exception as error:
+            if first is None or block_size > _SMALL_BLOCK or _failure_of_machine(error) is not None:
                 raise
             broken = True
             break
@@ -274,8 +278,18 @@ def _decode_open(
     return Decoded(waveforms, note)
 
 
+def _failure_of_machine(error: Exception) -> OSError | MemoryError | None:
+    """What failed if it was not the file, so that it may be read another time; None otherwise."""
+    if isinstance(error, (OSError, MemoryError)):
+        return error
+    # what libsndfile makes of an input error or too many open files; no damage in a file gives it
+    return OSError(_explain(error)) if getattr(error, "code", None) == _SYSTEM_ERROR else None
+
+
 def _explain(error: Exception) -> str:
-    said = getattr(error, "error_string", None) or str(error) or type(error).__name__
+    said = (
+        getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error) or type(error).__name__
+    )
     if "possibly a pipe" in said or isinstance(error, TypeError):  # libsndfile's and soundfile's slips for it
         return "no known audio format in it"
     return said.strip().removeprefix("Error : ").rstrip(".")

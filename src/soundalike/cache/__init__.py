@@ -9,7 +9,7 @@ from soundalike.audio import check_rate
 from soundalike.cache.build import Asked, State, update
 from soundalike.cache.index import Damaged
 from soundalike.cache.listing import CacheInfo, Cleared, clear, list_caches, other_bytes
-from soundalike.cache.place import Place, cache_folder, unwritable
+from soundalike.cache.place import Place, amount, cache_folder, unwritable
 from soundalike.cache.recordings import DamagedCacheWarning, Recordings
 from soundalike.errors import SoundalikeError
 
@@ -18,6 +18,7 @@ __all__ = [
     "Cleared",
     "DamagedCacheWarning",
     "Recordings",
+    "amount",
     "cache_folder",
     "clear",
     "list_caches",

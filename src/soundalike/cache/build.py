@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import sys
 import uuid
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -30,7 +32,7 @@ from soundalike.cache.index import (
     load_marks,
 )
 from soundalike.cache.journal import Journal, read_entries, read_head
-from soundalike.cache.place import Place
+from soundalike.cache.place import Place, amount
 from soundalike.cache.samples import Writer
 from soundalike.decoding import LookAhead, failure, file_progress
 from soundalike.errors import AudioError
@@ -174,7 +176,7 @@ def update(place: Place, asked: Asked, name: str, sample_rate: int, progress: bo
         asked: the files that it is to hold.
         name: of the data set.
         sample_rate: in Hz.
-        progress: whether to show progress on stderr.
+        progress: whether to show progress on stderr, and at the end how much disk the cache takes.
 
     Returns:
         What it holds now.
@@ -216,6 +218,7 @@ def update(place: Place, asked: Asked, name: str, sample_rate: int, progress: bo
             table.put(old.entry(row))
     if head and head["build"] == build:
         end = _resumed(place, build, end, current, table)
+    count = 0  # recordings decoded
     with contextlib.ExitStack() as stack:
         writer = Writer(samples, build, end)
         stack.callback(writer.close)
@@ -237,7 +240,10 @@ def update(place: Place, asked: Asked, name: str, sample_rate: int, progress: bo
                 waveform = outcome.waveforms[sample_rate]
                 offset, peak, crc = writer.waveform(waveform)
                 add(Entry(key, stamp, offset, len(waveform), peak, crc, note=outcome.note or ""))
+                count += 1
             else:
+                if isinstance(outcome.__cause__, (OSError, MemoryError)) and stamp != MISSING:
+                    stamp = UNSETTLED  # the machine failed, not the file
                 add(Entry(key, stamp, reason=failure(Path(asked.files[number]), outcome).reason))
     index = table.index(name, asked.folder, sample_rate, build, writer.end)
     index.save(place.index)
@@ -245,6 +251,13 @@ def update(place: Place, asked: Asked, name: str, sample_rate: int, progress: bo
         if rest != samples:
             with contextlib.suppress(OSError):  # elsewhere than on POSIX, samples that somebody reads
                 rest.unlink()
+    if progress and count:
+        clips = "1 clip" if count == 1 else f"{count:,} clips"
+        print(
+            f"decoded {clips}; the cache takes {amount(place.size())} ({place.path}); "
+            f"soundalike cache --clear {shlex.quote(name)} removes it",
+            file=sys.stderr,
+        )
     return index
 
 

@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from soundalike.cache.index import Damaged, Index
+from soundalike.cache.index import Damaged, Index, check_samples
 from soundalike.cache.journal import read_entries, read_head
-from soundalike.cache.place import Place, cache_folder, folder_size, recordings_folder, unwritable
+from soundalike.cache.place import Place, cache_folder, folder_size, recordings_folder, unremovable
 from soundalike.errors import SoundalikeError, nearest
 
 
@@ -26,7 +26,7 @@ class CacheInfo:
         seconds: of sound in it.
         size: on disk, in bytes.
         used: when it was opened last, in seconds since 1970.
-        complete: whether it is; otherwise it is being made, was broken off, or is damaged.
+        complete: whether its samples are all there and no run is adding to it or was broken off while it did.
         place: its folder.
     """
 
@@ -47,7 +47,8 @@ class Cleared:
 
     Attributes:
         removed: the caches that are gone.
-        in_use: those that another process is writing or reading, which were left.
+        in_use: those that another process is writing or, on Windows, reading, which were left. Elsewhere a process
+            that only reads hinders nothing: it holds no lock.
         freed: bytes.
     """
 
@@ -103,10 +104,10 @@ def clear(names: Sequence[str] = ()) -> Cleared:
             removed.append(info)
         except (Timeout, PermissionError) as error:
             if isinstance(error, PermissionError) and os.name == "posix":
-                raise unwritable(error) from error
+                raise unremovable(info.place, error) from error
             in_use.append(info)
         except OSError as error:
-            raise unwritable(error) from error
+            raise unremovable(info.place, error) from error
     return Cleared(removed, in_use, sum(info.size for info in removed))
 
 
@@ -126,7 +127,11 @@ def _look(place: Place) -> CacheInfo:
         rate = int(head["rate"])
         seconds = sum(decoded) / rate
         return CacheInfo(str(head["name"]), str(head["folder"]), rate, len(decoded), seconds, size, used, False, place)
+    try:
+        whole = check_samples(place.samples(index.build), index.build) >= index.end and not place.journal.exists()
+    except Damaged:
+        whole = False
     lengths = index.clips["length"]
     seconds = float(lengths.sum()) / index.sample_rate
     count = int((lengths > 0).sum())
-    return CacheInfo(index.name, index.folder, index.sample_rate, count, seconds, size, used, True, place)
+    return CacheInfo(index.name, index.folder, index.sample_rate, count, seconds, size, used, whole, place)

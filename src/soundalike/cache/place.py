@@ -122,9 +122,26 @@ def folder_size(folder: Path) -> int:
     return total
 
 
+def amount(count: float) -> str:
+    """Bytes as a person reads them: ``640 MB``, ``1.2 kB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
 def unwritable(error: OSError) -> SoundalikeError:
     """The sentence for a cache that cannot be written."""
     return SoundalikeError(
         f"{cache_folder()}: decoded recordings cannot be cached there ({error.strerror or error}); "
         f"make room there, or set {VARIABLE} to another folder."
+    )
+
+
+def unremovable(place: Place, error: OSError) -> SoundalikeError:
+    """The sentence for a cache that cannot be removed."""
+    return SoundalikeError(
+        f"{place.path}: the cache cannot be removed ({error.strerror or error}); "
+        "see who may write to that folder, or remove it by hand."
     )

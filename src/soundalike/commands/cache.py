@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         raise SoundalikeError("the name of a cache is empty; --clear without a name removes them all.")
     cleared = cache.clear(options.clear)
     count = len(cleared.removed)
-    print(f"{count} {'cache' if count == 1 else 'caches'} removed, {_bytes(cleared.freed)} freed")
+    print(f"{count} {'cache' if count == 1 else 'caches'} removed, {cache.amount(cleared.freed)} freed")
     for info in cleared.in_use:
         print(f"left, another run is using it: {info.name} ({info.place.path})", file=sys.stderr)
     return 1 if cleared.in_use else 0
@@ -67,11 +67,11 @@ def _print(caches: Sequence[CacheInfo], other: int) -> None:
         rate = str(info.sample_rate) if info.sample_rate else "?"
         state = "" if info.complete else "  (not complete)"
         hours = f"{info.seconds / 3600:.2f}"
-        row = (info.name, info.folder or "?", rate, str(info.clips), hours, _bytes(info.size), used + state)
+        row = (info.name, info.folder or "?", rate, str(info.clips), hours, cache.amount(info.size), used + state)
         table.append(row)
     if caches:
         hours = f"{sum(info.seconds for info in caches) / 3600:.2f}"
-        clips, size = sum(info.clips for info in caches), _bytes(sum(info.size for info in caches))
+        clips, size = sum(info.clips for info in caches), cache.amount(sum(info.size for info in caches))
         table.append(("total", "", "", str(clips), hours, size, ""))
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         for row in table:
@@ -83,12 +83,4 @@ def _print(caches: Sequence[CacheInfo], other: int) -> None:
     else:
         print(f"no decoded recordings in {cache.cache_folder()}")
     if other:
-        print(f"other: {_bytes(other)} in {cache.cache_folder()}")
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+        print(f"other: {cache.amount(other)} in {cache.cache_folder()}")

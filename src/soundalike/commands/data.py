@@ -44,7 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Lists, or downloads one after the other and says where they are."""
+    """Lists, or downloads one after the other and says where they are.
+
+    Args:
+        options: what the parser of ``add_arguments`` gives.
+
+    Returns:
+        Exit code: 0 done, 1 some of several data sets failed, 2 all of several did, 130 interrupted.
+
+    Raises:
+        SoundalikeError: a name is unknown, or the one data set that was asked for failed.
+    """
     return _list() if options.action == "list" else _get(options)
 
 
@@ -65,18 +75,30 @@ def _get(options: argparse.Namespace) -> int:
     archives = list({name: find(name) for name in options.datasets}.values())
     if options.address and len(archives) > 1:
         raise SoundalikeError("--from is one address: give one data set with it.")
+    failures: dict[str, str] = {}
+    code = 0
     for archive in archives:
         try:
             _announce(archive, options)
             got = get(archive, options.out, options.address, options.keep_archive, not options.no_checksum)
+        except (SoundalikeError, OSError) as error:
+            if len(archives) == 1 or isinstance(error, BrokenPipeError):
+                raise
+            failures[archive.name] = str(error)
+            continue
         except KeyboardInterrupt:
             print(
                 f"soundalike: interrupted; the same command goes on with {archive.name} from what is there.",
                 file=sys.stderr,
             )
-            return 130
+            code = 130
+            break
         _report(archive, got)
-    return 0
+    for name, reason in failures.items():
+        print(f"soundalike: {name}: {' '.join(reason.split())}", file=sys.stderr)
+    if code or not failures:
+        return code
+    return 2 if len(failures) == len(archives) else 1
 
 
 def _announce(archive: Archive, options: argparse.Namespace) -> None:

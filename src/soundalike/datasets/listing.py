@@ -18,10 +18,10 @@ def read_csv(source: Path, columns: Collection[str]) -> pd.DataFrame:
 
     Args:
         source: a CSV file.
-        columns: those that it must have; ``fold``, if among them, must hold whole numbers.
+        columns: those that it must have, with no cell empty; ``fold``, if among them, must hold whole numbers.
 
     Raises:
-        SoundalikeError: it cannot be read, or lacks a column, or a fold is not a whole number.
+        SoundalikeError: it cannot be read, or lacks a column or a cell, or a fold is not a whole number.
     """
     import pandas as pd
 
@@ -32,6 +32,13 @@ def read_csv(source: Path, columns: Collection[str]) -> pd.DataFrame:
     for column in columns:
         if column not in table:
             raise SoundalikeError(f"{source}: the table has no column {column!r}.")
+    for column in columns:
+        empty = (table[column].isna() | (table[column].str.strip() == "")).to_numpy()
+        if empty.any():
+            row = int(empty.argmax()) + 2  # as a spreadsheet counts, the header being row 1
+            raise SoundalikeError(
+                f"{source}: row {row}, column {column!r}: the cell is empty; the table may be cut off, so get it anew."
+            )
     if "fold" in columns and not table["fold"].str.fullmatch("[0-9]+").all():
         raise SoundalikeError(f"{source}: a fold is not a whole number.")
     return table

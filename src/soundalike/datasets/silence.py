@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import tempfile
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from soundalike.errors import AudioError, SoundalikeError
 from soundalike.output import make_folder
 
 BACKGROUND = "_background_noise_"
+_HEADER = 44  # bytes in front of the samples of such a file
 RATE = 16_000  # Hz, of the recordings and of the cuts, which are as long as a clip: one second
 _STRETCHES = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
 
@@ -82,8 +83,9 @@ def cuts(folder: Path, wanted: Mapping[str, int]) -> tuple[list[Cut], list[str]]
         for number, (name, start) in enumerate(_starts(lengths, *_STRETCHES[split], count)):
             path = place / f"{split}_{number:05}_{Path(name).stem}.wav"
             found.append((Cut(path, split, f"{name} {split}"), recordings[name][start : start + RATE]))
-    there = set(os.listdir(place)) if place.is_dir() else set()
-    lacking = [(cut, samples) for cut, samples in found if cut.path.name not in there]
+    # sizes too: after a power cut a file may be there and empty
+    there = {file.name: file.stat().st_size for file in os.scandir(place)} if place.is_dir() else {}
+    lacking = [(cut, samples) for cut, samples in found if there.get(cut.path.name) != _HEADER + samples.nbytes]
     if lacking:
         make_folder(place)
     try:
@@ -129,11 +131,12 @@ def _write(path: Path, samples: np.ndarray) -> None:
     """Writes a file that is there whole or not at all, also where two programs write it at once."""
     import soundfile
 
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".wav", dir=path.parent)
+    # not a file of tempfile's, which nobody else could read where users share a cache
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
-        with open(handle, "wb") as stream:
+        with temporary.open("xb") as stream:
             soundfile.write(stream, samples, RATE, format="WAV", subtype="PCM_16")
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise

@@ -107,10 +107,10 @@ def _unknown(folder: Path, others: list[_Row], wanted: dict[str, int]) -> tuple[
         rows += sorted(sorted(candidates, key=_hash)[:count])
     if not rows and not given:
         return [], f"no other words for {UNKNOWN}"
+    if not any(split == "train" for *_, split in rows):  # a class that could only be tested
+        return [], f"no {UNKNOWN}: no other words to learn it from"
     if not given:
         return rows, f"{UNKNOWN} is {_numbers(rows)} clips of other words, chosen by hash"
-    if not rows:
-        return given, f"{UNKNOWN} is the {len(given)} test clips of its folder, and none to learn from"
     return rows + given, (
         f"{UNKNOWN} is {_numbers(rows)} clips of other words, chosen by hash, and the {len(given)} test clips of "
         "its folder"

@@ -62,6 +62,7 @@ def get(archive: Archive, out: Path, address: str | None = None, keep: bool = Fa
     with Display() as display, _alone(out, archive.name, display):
         there = _there(archive, folder)
         if there is not None:
+            _tidy(out / archive.file, folder, there, keep, display)
             return Got(folder, data, False, there)
         file = out / archive.file
         part = part_of(file)
@@ -80,18 +81,46 @@ def get(archive: Archive, out: Path, address: str | None = None, keep: bool = Fa
                 ) from error
             remove_part(file)
             raise
-        if not found and keep:
-            os.replace(part, file)
         if keep:
-            # as sha256sum --check reads it
-            file.with_name(f"{file.name}.sha256").write_text(f"{sha256}  {file.name}\n", encoding="utf-8")
+            _keep(file, sha256)
         remove_part(file)
     return Got(folder, data, True, sha256)
 
 
+def _keep(file: Path, sha256: str) -> None:
+    """Puts an archive into its place where it is still a part, with its SHA-256 beside it."""
+    if not file.is_file():
+        os.replace(part_of(file), file)
+    # as sha256sum --check reads it
+    file.with_name(f"{file.name}.sha256").write_text(f"{sha256}  {file.name}\n", encoding="utf-8")
+
+
+def _tidy(file: Path, folder: Path, sha256: str, keep: bool, display: Display) -> None:
+    """Removes what a process has left that was killed just after the folder had come into its place."""
+    part = part_of(file)
+    if keep and part.is_file() and not file.is_file():
+        display.start("verifying", part.stat().st_size)
+        if digest_file(part, None, display.show)[0]["sha256"].hexdigest() == sha256:
+            _keep(file, sha256)
+    remove_part(file)
+    shutil.rmtree(_unpacking(folder), ignore_errors=True)
+
+
+def _unpacking(folder: Path) -> Path:
+    """Where an archive is unpacked: beside its folder, so that it comes into place by being renamed, or not at all."""
+    return folder.with_name(f".{folder.name}.unpacking")
+
+
 def _there(archive: Archive, folder: Path) -> str | None:
     """SHA-256 of the archive that the folder is from; None where there is no folder yet."""
-    if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
+    if not os.path.lexists(folder):
+        return None
+    if folder.is_dir() and not any(folder.iterdir()):
+        if folder.is_symlink() or os.path.ismount(folder):
+            what = "symbolic link" if folder.is_symlink() else "mount point"
+            raise SoundalikeError(
+                f"{folder}: a {what}, which cannot make way for the data set; remove it, or give another --out."
+            )
         return None
     try:
         sha256 = str(json.loads((folder / MARKER).read_text(encoding="utf-8"))["sha256"])
@@ -143,8 +172,7 @@ def _verify_found(file: Path, checksum: str | None, display: Display) -> str:
 
 def _unpack(archive: Archive, file: Path, folder: Path, origin: dict[str, str], display: Display) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # beside the folder, so that it comes into place by being renamed, whole or not at all
-    beside = folder.with_name(f".{folder.name}.unpacking")
+    beside = _unpacking(folder)
     shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
     try:
         count = unpack(file, beside, 2 * archive.unpacked + _SLACK, start=display.start, show=display.show)
@@ -154,6 +182,11 @@ def _unpack(archive: Archive, file: Path, folder: Path, origin: dict[str, str], 
         if folder.exists():
             folder.rmdir()  # an empty one
         os.replace(top, folder)
+    except OSError as error:
+        raise SoundalikeError(
+            f"{folder}: cannot be unpacked there ({error.strerror or error}); make room, or give another --out. The "
+            "archive stays, and the same command goes on from it."
+        ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

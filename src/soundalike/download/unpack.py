@@ -113,7 +113,8 @@ def unpack(
         How many files were written.
 
     Raises:
-        ArchiveError: it is neither, damaged or not whole, encrypted, or has a member that may not be unpacked.
+        ArchiveError: it is neither, damaged or not whole, encrypted, compressed in an unusual way, or has a member
+            that may not be unpacked.
     """
     walk = _walker(archive)
     with _damage_named(archive):
@@ -182,6 +183,12 @@ def _walk_zip(archive: Path, show: Callable[[int], None]) -> Iterator[_Member]:
             kind = stat.S_IFMT(info.external_attr >> 16)
             if info.flag_bits & 1:
                 raise ArchiveError(f"{archive}: not unpacked, since {info.filename!r} is encrypted.")
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # no data set needs others, and their decoders fail in ways of their own on damage
+                raise ArchiveError(
+                    f"{archive}: not unpacked, since {info.filename!r} is compressed by method {info.compress_type}; "
+                    "only stored and deflated files are taken."
+                )
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 what = "a link" if kind == stat.S_IFLNK else "a device or another special file"
             else:
