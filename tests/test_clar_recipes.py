@@ -188,6 +188,10 @@ def test_where_recordings_lie_is_kept_whole(tmp_path: Path, monkeypatch: pytest.
     train("recorded", Path("data"), tmp_path / "run", fold=0)
     assert Recipe.load(tmp_path / "run" / RECIPE).sections["recordings"]["data"] == str(tmp_path / "data")
     train("recorded", Path("data"), tmp_path / "run", resume=True, fold=0)
+    assert all(Path(row["path"]).is_absolute() for row in heard(tmp_path / "run"))
+    # as --resume without a recipe goes on, from another folder
+    monkeypatch.chdir(tmp_path / "run")
+    pretrain(Recipe.load(tmp_path / "run" / RECIPE), tmp_path / "run", True, "cpu", quiet=True)
 
 
 # what is heard

@@ -57,10 +57,10 @@ def pretrain(recipe: Recipe, out: str | Path, resume: bool = False, device: str 
     """
     out, device = Path(out), choose_device(device)
     keep_freed_memory()
-    recordings, clips, before = recipe.recordings, None, np.zeros(0, np.int64)
-    if recordings is not None and recordings.data is not None:
+    if recipe.recordings is not None and recipe.recordings.data is not None:
         # the run can then be resumed from any folder
-        recipe = recipe.override({"recordings.data": str(Path(recordings.data).absolute())})
+        recipe = recipe.override({"recordings.data": str(Path(recipe.recordings.data).absolute())})
+    recordings, clips, before = recipe.recordings, None, np.zeros(0, np.int64)
     start = None if recipe.training.start is None else SoundModel.load(recipe.training.start)
     # what is wrong with the recipe is said before the folder is looked at, and before recordings are decoded
     recipe.build()
