@@ -93,21 +93,15 @@ def run(
     grid = Grid(out, "augmentations", recipe, settings, budget, clar.definition(tasks))
     where = clar.scoring_device(device)
 
-    def linear(embedder: Any, task: str) -> float:
-        return linear_accuracy(*embed(embedder, datasets[task]))
-
-    def of_log_mel() -> dict[str, list[float]]:
-        return {name: [linear(LogMelStatistics(), name)] for name in datasets}
-
     def of_untrained() -> dict[str, list[float]]:
         models = [SoundModel(recipe).to(where).untrained(seed) for seed in clar.seeds_of(settings)]
-        return {name: [linear(model, name) for model in models] for name in datasets}
+        return clar.linear_of(models, datasets)
 
     def score(path: Path, cell: Cell) -> dict[str, Any]:
-        return {"linear": linear(clar.load(path, device), str(cell.levels["task"]))}
+        return {"linear": linear_accuracy(*embed(clar.load(path, device), datasets[str(cell.levels["task"])]))}
 
     floors = {
-        LOG_MEL_STATISTICS: grid.extra(LOG_MEL_STATISTICS, of_log_mel),
+        LOG_MEL_STATISTICS: grid.extra(LOG_MEL_STATISTICS, lambda: clar.linear_of([LogMelStatistics()], datasets)),
         UNTRAINED_ENCODER: grid.extra(UNTRAINED_ENCODER, of_untrained),
     }
     failed = grid.run(score, device, quiet)

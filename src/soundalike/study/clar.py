@@ -16,10 +16,11 @@ from soundalike.errors import SoundalikeError, nearest
 from soundalike.recipe import LENGTHS, Recipe
 from soundalike.study.grid import Cell, Grid
 from soundalike.study.report import page, table
-from soundalike.study.scoring import distinct
+from soundalike.study.scoring import distinct, embed, linear_accuracy
 
 if TYPE_CHECKING:
     from soundalike.datasets import Dataset
+    from soundalike.embedding import Embedder
     from soundalike.model import SoundModel
 
 REPORT = "report.html"
@@ -169,6 +170,14 @@ def scoring_device(device: str) -> str:
     import torch
 
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def linear_of(embedders: Sequence[Embedder], datasets: Mapping[str, Dataset]) -> dict[str, list[float]]:
+    """Accuracy of a linear probe on every task, in [0, 1]: task to a number for each embedder."""
+    return {
+        name: [linear_accuracy(*embed(embedder, dataset)) for embedder in embedders]
+        for name, dataset in datasets.items()
+    }
 
 
 class Summary(NamedTuple):

@@ -131,27 +131,25 @@ def run(
     grid = Grid(out, "frontends", recipe, settings, budget, clar.definition(tasks))
     where = clar.scoring_device(device)
 
-    def linear(embedder: Any, task: str) -> float:
-        return linear_accuracy(*embed(embedder, datasets[task]))
-
-    def of_log_mel() -> dict[str, list[float]]:
-        return {name: [linear(LogMelStatistics(), name)] for name in datasets}
-
     def of_untrained() -> dict[str, dict[str, list[float]]]:
         floors = {}
         for level in _levels(settings, "frontend"):
             untrained = SoundModel(recipe.override(front_end(level, recipe))).to(where)
             models = [untrained.untrained(seed) for seed in clar.seeds_of(settings)]
-            floors[level] = {name: [linear(model, name) for model in models] for name in datasets}
+            floors[level] = clar.linear_of(models, datasets)
         return floors
 
     def score(path: Path, cell: Cell) -> dict[str, Any]:
         model = clar.load(path, device)
         head = {} if cell.levels["objective"] != "supervised" else {"head": held_out_accuracy(model)[0]}
         parameters = sum(parameter.numel() for parameter in model.encoder.parameters())
-        return {"linear": linear(model, str(cell.levels["task"])), **head, "parameters": parameters}
+        return {
+            "linear": linear_accuracy(*embed(model, datasets[str(cell.levels["task"])])),
+            **head,
+            "parameters": parameters,
+        }
 
-    log_mel = grid.extra(LOG_MEL_STATISTICS, of_log_mel)
+    log_mel = grid.extra(LOG_MEL_STATISTICS, lambda: clar.linear_of([LogMelStatistics()], datasets))
     untrained = grid.extra(UNTRAINED_ENCODER, of_untrained)
     failed = grid.run(score, device, quiet)
     if grid.finished:
