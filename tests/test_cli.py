@@ -117,9 +117,9 @@ def test_ctrl_c_while_embedding(run: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "soundalike.cli", *options]
     embedding = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert embedding.stderr is not None
-    time.sleep(4)
+    embedding.stderr.readline()  # of the progress: it is at work
     embedding.send_signal(signal.SIGINT)
-    out, err = embedding.communicate(timeout=30)
+    out, err = embedding.communicate(timeout=60)
     assert (embedding.returncode, out) == (130, "")
     assert err.splitlines()[-1] == "soundalike: interrupted."
     assert "Traceback" not in err

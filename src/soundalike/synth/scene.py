@@ -19,6 +19,7 @@ from soundalike.synth.voice import INSTRUMENTS
 LOUDNESS = 0.1
 """Root mean square over the whole scene of a sound at level 0 dB: 20 dB below full scale, as in most recordings."""
 _QUIETEST = 1e-6  # what is quieter than that, mean square, is silence and not made louder
+_FLAT_BELOW = 6.5  # log2 Hz, 91 Hz: a slope that went on to 0 Hz would put a background where nobody hears it
 _EVENT, _BACKGROUND = range(2)  # uses of a scene's noise key
 
 
@@ -27,7 +28,7 @@ class Scene(Synthesizer):
 
     One note of a synthesizer starts with the clip and hardly ever ends in it; a recording holds several sounds,
     through mouths, bodies and rooms, and something behind them. The background is white noise with a slope; its level
-    is that at 1 kHz, against a white sound at level 0 dB.
+    is its root mean square, whatever the slope, against a sound at level 0 dB.
 
     Args:
         instrument: the voice that makes the sounds, such as ``voice``.
@@ -142,5 +143,6 @@ class Scene(Synthesizer):
         loudness = LOUDNESS * level / power.clamp(min=_QUIETEST).sqrt()
         mixed = (passed * loudness[..., None, None, None]).sum(1)
         level, tilt = (value[:, 0] for value in self.background.read(units))  # (n,) each
-        colour = torch.exp(DECIBEL * (level[:, None] + tilted(tilt, self.frames.octaves)))  # (n, bins)
+        shape = torch.exp(DECIBEL * tilted(tilt, self.frames.octaves.clamp(min=_FLAT_BELOW)))  # (n, bins)
+        colour = torch.exp(DECIBEL * level)[:, None] * shape / shape.square().mean(1, keepdim=True).sqrt()
         return mixed + (LOUDNESS * 3.0**0.5) * colour[:, None, :, None] * behind
