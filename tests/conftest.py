@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ os.environ["SOUNDALIKE_CACHE"] = str(Path(__file__).parents[1] / ".pytest_cache"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+from soundalike.cli import main
 from soundalike.pretraining import pretrain
 from soundalike.recipe import Recipe
 
@@ -51,3 +53,19 @@ def run(tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "tiny"
     pretrain(tiny, out, device="cpu", quiet=True)
     return out
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command in this process: exit code, stdout and stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as exit:
+            code = exit.code if isinstance(exit.code, int) else 1
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run

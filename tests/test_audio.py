@@ -369,3 +369,71 @@ def test_seconds_are_checked(tmp_path: Path) -> None:
     for seconds in (0, -1, float("nan")):
         with pytest.raises(SoundalikeError, match=r"seconds is"):
             audio.load(write(tmp_path / "a.wav", tone()), seconds=seconds)
+
+
+# every kind of file that a requirement names: format and subtype, rate and channels
+
+KINDS = {
+    "wav": ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "IMA_ADPCM"),
+    "flac": ("PCM_S8", "PCM_16", "PCM_24"),
+    "aiff": ("PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"),
+    "au": ("PCM_16", "FLOAT"),
+    "caf": ("PCM_16", "FLOAT", "ALAC_16"),
+    "ogg": ("VORBIS", "OPUS"),
+    "mp3": ("MPEG_LAYER_III",),
+}
+COARSE = {"ULAW": 0.02, "IMA_ADPCM": 0.05, "PCM_U8": 0.02, "PCM_S8": 0.02}
+
+
+@pytest.mark.parametrize(("suffix", "subtype"), [(suffix, kind) for suffix, kinds in KINDS.items() for kind in kinds])
+def test_load_reads_every_subtype(tmp_path: Path, suffix: str, subtype: str) -> None:
+    waveform = audio.load(write(tmp_path / f"a.{suffix}", tone(), subtype=subtype))
+    assert 8000 <= len(waveform) < (8600 if "ADPCM" in subtype else 8001)  # whose blocks are filled up
+    tolerance = COARSE.get(subtype, 0.1 if suffix in LOSSY else 1e-4)
+    inner = slice(50 if "ADPCM" in subtype else 0, 7500)  # which takes a moment to follow
+    np.testing.assert_allclose(waveform[inner], tone()[inner], atol=tolerance)
+
+
+@pytest.mark.parametrize("rate", [7350, 11025, 12345, 37800, 192000])
+@pytest.mark.parametrize("channels", [1, 2, 3, 6, 8])
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_load_of_odd_rates_and_channel_counts(tmp_path: Path, suffix: str, rate: int, channels: int) -> None:
+    samples = tone(0.3, rate)[:, None] * np.linspace(0.5, 1.5, channels)  # whose mean is 1, or 0.5 where there is one
+    waveform = audio.load(write(tmp_path / f"a.{suffix}", samples, rate))
+    assert abs(len(waveform) - 4800) <= 1
+    expected = tone(0.3) * (0.5 if channels == 1 else 1.0)
+    np.testing.assert_allclose(waveform[500:4300], expected[500:4300], atol=2e-3)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff"])
+@pytest.mark.parametrize("rate", [16000, 44100])
+@pytest.mark.parametrize("value", [0.0, 0.5, -1.0])
+def test_load_of_silence_and_constants(tmp_path: Path, suffix: str, rate: int, value: float) -> None:
+    waveform = audio.load(write(tmp_path / f"a.{suffix}", np.full(rate, value), rate))
+    assert abs(len(waveform) - 16000) <= 1
+    np.testing.assert_allclose(waveform[2000:14000], value, atol=0.1 if suffix in LOSSY else 1e-3)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "aiff"])
+def test_load_of_a_clipped_sound(tmp_path: Path, suffix: str) -> None:
+    clipped = np.clip(8 * tone(), -1, 1)
+    waveform = audio.load(write(tmp_path / f"a.{suffix}", clipped))
+    np.testing.assert_allclose(waveform, clipped, atol=1e-4)
+    resampled = audio.load(tmp_path / f"a.{suffix}", 11025)
+    assert np.isfinite(resampled).all()
+    assert np.abs(resampled).max() < 1.5
+
+
+@pytest.mark.parametrize("inside", ["wav", "flac", "ogg", "aiff"])
+@pytest.mark.parametrize("outside", ["wav", "mp3", "flac", "txt", "raw", "jpg"])
+def test_load_goes_by_the_contents_and_not_by_the_name(tmp_path: Path, inside: str, outside: str) -> None:
+    path = write(tmp_path / f"right.{inside}", tone()).rename(tmp_path / f"wrong.{outside}")
+    np.testing.assert_allclose(audio.load(path)[:7500], tone()[:7500], atol=0.1)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="whom no permission stops")
+def test_load_of_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", tone())
+    path.chmod(0)
+    with pytest.raises(AudioError, match=r"a\.wav: cannot be opened \(Permission denied\)"):
+        audio.load(path)

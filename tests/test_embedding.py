@@ -18,6 +18,7 @@ from soundalike import decoding, embedding
 from soundalike.audio import load
 from soundalike.embedding import check_out, embed_files, save
 from soundalike.errors import AudioError, SoundalikeError
+from soundalike.journal import Journal
 
 
 class Statistics:
@@ -232,6 +233,78 @@ embed_files(sorted(Path({str(tmp_path)!r}).glob("*.wav")), {{"a": Slow()}}, batc
     assert b"KeyboardInterrupt" in stderr
 
 
+# Going on after an interruption
+
+
+class Interrupted(Statistics):
+    """Breaks off after some files."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.left = calls
+
+    def __call__(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
+        if self.left == 0:
+            raise KeyboardInterrupt
+        self.left -= 1
+        return super().__call__(waveforms)
+
+
+def test_only_what_is_missing_is_embedded_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = clips(tmp_path, 12)
+    paths[1].write_text("no sound")
+    paths[2].write_bytes(paths[2].read_bytes()[:2000])
+    expected = embed_files(paths, {"a": Statistics()}, batch=3)
+    out = tmp_path / "new" / "out.npz"
+    with pytest.raises(KeyboardInterrupt):
+        embed_files(paths, {"a": Interrupted(2)}, batch=3, journal=Journal(out, "a"))
+    assert os.listdir(out.parent) == [".out.npz.partial"]
+
+    rest = Statistics()
+    embedded = embed_files(paths, {"a": rest}, batch=3, journal=Journal(out, "a"), progress=True)
+    assert "5 of 12 were embedded before; going on.\n" in capsys.readouterr().err
+    assert sum(rest.calls) == 6, "the broken one is tried again, but is no sound"
+    assert embedded.paths == expected.paths
+    np.testing.assert_array_equal(embedded.vectors["a"], expected.vectors["a"])
+    assert (embedded.failures, embedded.notes) == (expected.failures, expected.notes)
+    assert len(embedded.notes) == 1
+
+    nothing = Statistics()
+    embedded = embed_files(paths, {"a": nothing}, journal=Journal(out, "a"))
+    assert nothing.calls == []
+    np.testing.assert_array_equal(embedded.vectors["a"], expected.vectors["a"])
+    Journal(out, "a").remove()
+    assert os.listdir(out.parent) == []
+
+
+def test_what_has_changed_is_embedded_again(tmp_path: Path) -> None:
+    paths = clips(tmp_path, 6)
+    journal = Journal(tmp_path / "out.npz", "a")
+    embed_files(paths, {"a": Statistics()}, batch=2, journal=journal)
+    soundfile.write(paths[0], np.full(900, 0.25), 16000, subtype="FLOAT")
+    os.utime(paths[3], ns=(0, 0))
+    paths[5].unlink()
+    assert sorted(journal.found(paths)) == [1, 2, 4]
+    assert sorted(journal.found(paths[::-1])) == [1, 3, 4]
+    assert Journal(tmp_path / "out.npz", "b").found(paths) == {}, "another model"
+    assert Journal(tmp_path / "other.npz", "a").found(paths) == {}, "another output"
+    for number, lot in enumerate(sorted(journal.folder.iterdir())):  # of two files each
+        lot.write_bytes((b"", lot.read_bytes()[:700], lot.read_bytes())[number])
+    embedded = embed_files(paths[:5], {"a": Statistics()}, journal=journal)
+    np.testing.assert_allclose(embedded.vectors["a"][:, 0], [0.25, *map(level, range(1, 5))], atol=1e-5)
+    assert sorted(journal.found(paths)) == [0, 1, 2, 3, 4]
+
+
+def test_a_journal_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(stream: object, **arrays: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(SoundalikeError, match=r"\.out\.npz\.partial: .* \(No space left on device\)"):
+        embed_files(clips(tmp_path, 1), {"a": Statistics()}, journal=Journal(tmp_path / "out.npz", "a"))
+    assert os.listdir(tmp_path) == ["000.wav"]
+
+
 # Saving
 
 
@@ -289,7 +362,7 @@ def test_save_leaves_the_old_file_when_it_fails(
     (tmp_path / "out.npz").write_text("old")
     before = sorted(os.listdir(tmp_path))
     monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(SoundalikeError, match=r"cannot be written there \(no space left\)"):
         save(embedded, tmp_path / "out.npz", "a")
     assert sorted(os.listdir(tmp_path)) == before
     assert (tmp_path / "out.npz").read_text() == "old"

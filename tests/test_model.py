@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from safetensors.torch import save_file
 
 import soundalike
 from soundalike.errors import AudioError, SoundalikeError
-from soundalike.model import FORMAT, SoundModel
+from soundalike.long_sound import LongSound
+from soundalike.model import SoundModel
+from soundalike.model_file import FORMAT
 from soundalike.recipe import Recipe
 
 RATE = 16_000
@@ -150,6 +152,23 @@ def test_a_header_of_a_later_version(saved: Callable[..., Path]) -> None:
     assert FORMAT == "soundalike-1"
 
 
+def test_of_long_sounds_few_are_held_at_a_time(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counting(SoundModel):
+        def __call__(self, waveforms: Sequence[np.ndarray | LongSound]) -> np.ndarray:
+            lengths.append(sum(map(len, waveforms)))
+            return super().__call__(waveforms)
+
+    lengths: list[int] = []
+    model = Counting(tiny)
+    sounds = np.random.default_rng(0).normal(size=(7, 4800)).astype(np.float32)
+    whole = model.embed(sounds)
+    monkeypatch.setattr("soundalike.model.MOST_WAITING", 9000)
+    lengths.clear()
+    np.testing.assert_allclose(model.embed(list(sounds)), whole, atol=1e-5)
+    assert max(lengths) <= 9000 + 4800
+    assert model.embed([]).shape == (0, model.size)
+
+
 def test_a_model_cannot_be_saved_below_a_file(model: SoundModel, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SoundalikeError, match=r"cannot be written there \(.*\); give another place\.$"):
@@ -246,7 +265,7 @@ def test_long_sounds(model: SoundModel) -> None:
         (3, r"int is not a sound"),
         (b"a.wav", r"bytes is not a sound"),
         ({"a": 1}, r"dict is not a sound"),
-        (np.array(["a", "b"]), r"the waveform has samples of type"),
+        (np.array(["a", "b"]), r"^a: cannot be opened"),
         (np.zeros(5, np.int64), r"int64 has no agreed full scale"),
         (np.zeros(5, np.complex64), r"the waveform has samples of type complex64"),
         ([None], r"^sound 0: "),

@@ -1,20 +1,23 @@
-"""Audio files and arrays to mono float32 waveforms: the only place that opens an audio file."""
+"""Audio files to mono float32 waveforms: the only place that opens an audio file."""
 
 from __future__ import annotations
 
 import math
-import numbers
 import os
 import re
 import stat
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from soundalike.arrays import HIGHEST_RATE, LOWEST_RATE, check_finite
+from soundalike.arrays import check_rate as check_rate
+from soundalike.arrays import prepare as prepare
 from soundalike.errors import AudioError, SoundalikeError
 
 if TYPE_CHECKING:
@@ -37,12 +40,15 @@ SUFFIXES = (
     ".wav",
 )
 
-_LOWEST_RATE, _HIGHEST_RATE = 100, 10_000_000  # Hz; outside, it is a damaged header or a rate given in kHz
-_MOST_CHANNELS = 64  # of an array: beyond it, (samples, channels) or a batch is far likelier
 _BLOCK = 1 << 18  # values decoded at a time, all channels together
 _SMALL_BLOCK = 1024
+_MOST_SECONDS = 60  # of a low rate, which becomes many samples of a high one
 _SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM
 _OPEN_ENDED = 0x7FFF0000  # programs that write to a pipe put a length at or above this one in the header
+
+
+LONG = 5 * 60
+"""Seconds beyond which a file is embedded as it is read and never held whole."""
 
 
 class TruncatedAudioWarning(UserWarning):
@@ -130,85 +136,80 @@ def decode(path: str | Path, sample_rates: Sequence[int], seconds: float | None 
     Raises:
         AudioError: as ``load``.
     """
-    import soundfile
-
     for rate in sample_rates:
         check_rate(rate)
     if seconds is not None and not seconds > 0:
         raise SoundalikeError(f"seconds is {seconds!r}: it must be greater than 0.")
     if seconds is not None and math.isinf(seconds):
         seconds = None
-    path = Path(path)
-    _check_file(path)
-    # A damaged file loses the whole block where its decoder fails: a second try with small ones saves more.
-    for size in (_BLOCK, _SMALL_BLOCK):
-        try:
-            # As bytes, because a file name need not be valid Unicode.
-            with soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path) as file:
-                return _decode_open(file, path, sample_rates, seconds, size)
-        except AudioError:
-            raise
-        except Exception as error:  # damaged files make libsndfile, soundfile and soxr raise many things
-            failure = error
-            if (cause := _failure_of_machine(error)) is not None:
-                raise AudioError(f"{path}: could not be read ({_explain(error)}).") from cause
-    raise AudioError(f"{path}: not readable as audio ({_explain(failure)}).") from failure
+    path, outcome = Path(path), _Outcome()
+    parts: dict[int, list[np.ndarray]] = {rate: [] for rate in sample_rates}
+    try:
+        for pieces in _stream(path, sample_rates, seconds, outcome):
+            for rate, piece in pieces.items():
+                parts[rate].append(piece)
+        waveforms = {rate: np.concatenate(pieces) for rate, pieces in parts.items()}
+    except MemoryError as error:
+        raise AudioError(f"{path}: could not be read (MemoryError).") from error
+    if seconds is not None:
+        waveforms = {rate: waveform[: max(1, round(seconds * rate))] for rate, waveform in waveforms.items()}
+    return Decoded(waveforms, outcome.note)
 
 
-def prepare(waveform: Any, sample_rate: float, target_rate: float) -> np.ndarray:
-    """The waveform of an array or tensor that somebody passes: mono, float32, resampled.
+class Blocks:
+    """The waveform of an audio file block by block, in constant memory: that of ``load``, cut.
 
-    Args:
-        waveform: (samples,) for mono or (channels, samples), channels first, at most 64 of them. Floats are
-            kept as they are; 8-, 16- and 32-bit integers are scaled by their full range to [-1, 1].
-        sample_rate: of the waveform, in Hz.
-        target_rate: of the result, in Hz.
+    Every pass over it reads the file anew, and raises what ``load`` raises where it comes upon it.
 
-    Returns:
-        Float32 waveform (samples,), with at least one sample; it may share the memory of the given one.
-
-    Raises:
-        AudioError: if the waveform is empty, has another shape or type, or holds NaN or infinite samples.
-        SoundalikeError: if a sample rate is not a number between 100 Hz and 10 MHz.
+    Attributes:
+        note: after a pass, what was wrong with a file that could be used all the same, otherwise None.
     """
-    import soxr
 
-    source, target = check_rate(sample_rate), check_rate(target_rate)
-    samples = _scaled(_as_array(waveform))
-    if samples.ndim not in (1, 2):
-        raise AudioError(
-            f"the waveform has shape {samples.shape}: pass one sound as (samples,) or (channels, samples)."
-        )
-    if samples.size == 0:
-        raise AudioError("the waveform is empty.")
-    if samples.ndim == 2:
-        _check_channels(samples.shape)
-        with np.errstate(over="ignore", invalid="ignore"):
-            samples = samples.mean(axis=0)  # (samples,)
-    _check_finite(samples, "the waveform")
-    if source == target:
-        return samples
-    resampled = soxr.resample(samples, source, target, quality="HQ")
-    _check_finite(resampled, "the resampled waveform")  # values near the largest float can overflow
-    return resampled if resampled.size else samples[:1]
+    def __init__(self, path: str | Path, sample_rate: int = 16000, seconds: float = 30.0) -> None:
+        """Choose the blocks.
+
+        Args:
+            path: any file that libsndfile reads.
+            sample_rate: of the blocks, in Hz.
+            seconds: length of a block; the last one is as long as what is left, and no block is empty.
+
+        Raises:
+            SoundalikeError: if a sample rate is none, or seconds is not above 0.
+        """
+        check_rate(sample_rate)
+        if not 0 < seconds < math.inf:
+            raise SoundalikeError(f"seconds is {seconds!r}: the length of a block must be greater than 0.")
+        self.path, self.sample_rate = Path(path), sample_rate
+        self.size = max(1, round(seconds * sample_rate))
+        self.note: str | None = None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Mono float32 blocks (samples,)."""
+        outcome = _Outcome()
+        waiting = np.zeros(0, np.float32)
+        for pieces in _stream(self.path, [self.sample_rate], None, outcome):
+            waiting = np.concatenate([waiting, pieces[self.sample_rate]])
+            while len(waiting) >= self.size:
+                yield waiting[: self.size]
+                waiting = waiting[self.size :]
+        self.note = outcome.note
+        if len(waiting):
+            yield waiting
 
 
-def check_rate(rate: object) -> float:
-    """The sample rate as a number.
+def duration(path: str | Path) -> float | None:
+    """Seconds that a file says it holds, nothing decoded; None where it says nothing or cannot be read."""
+    try:
+        _check_file(Path(path))
+        with _open(Path(path)) as file:
+            return max(0.0, file.frames / max(file.samplerate, LOWEST_RATE))
+    except Exception:  # damaged files make libsndfile and soundfile raise many things
+        return None
 
-    Args:
-        rate: in Hz, from 100 to 10,000,000.
 
-    Raises:
-        SoundalikeError: if it is anything else.
-    """
-    if isinstance(rate, bool) or not isinstance(rate, numbers.Real):
-        raise SoundalikeError(f"the sample rate is {rate!r}: give a number of samples per second, such as 16000.")
-    if not _LOWEST_RATE <= float(rate) <= _HIGHEST_RATE:
-        raise SoundalikeError(
-            f"the sample rate is {rate} Hz: it must lie between {_LOWEST_RATE} and {_HIGHEST_RATE} Hz."
-        )
-    return float(rate)
+def is_long(path: str | Path) -> bool:
+    """Whether a file says that it holds more than ``LONG`` seconds, so that it is better not held whole."""
+    return (duration(path) or 0.0) > LONG
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -235,47 +236,110 @@ def _check_file(path: Path) -> None:
         raise AudioError(f"{path}: cannot be opened (Permission denied).")
 
 
-def _decode_open(
-    file: SoundFile, path: Path, sample_rates: Sequence[int], seconds: float | None, block_size: int
-) -> Decoded:
-    native = file.samplerate
-    if not _LOWEST_RATE <= native <= _HIGHEST_RATE:
-        raise AudioError(f"{path}: its header gives a sample rate of {native} Hz, which cannot be right.")
-    limit = math.inf if seconds is None else max(1, math.ceil(seconds * native))
-    convert = {rate: _converter(native, rate) for rate in sample_rates}
-    parts: dict[int, list[np.ndarray]] = {rate: [] for rate in sample_rates}
-    first: np.ndarray | None = None
-    count, broken = 0, False
-    size = max(_SMALL_BLOCK, block_size // file.channels)
-    while count < limit:
+@dataclass
+class _Outcome:
+    """What is known of a file once it was read."""
+
+    note: str | None = None
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[SoundFile]:
+    from soundfile import SoundFile
+
+    if path.suffix.lower() == ".raw":  # from that name, soundfile would conclude that there is no header
+        with path.open("rb") as stream, SoundFile(stream.fileno(), closefd=False) as file:
+            yield file
+    else:  # as bytes, because a file name need not be valid Unicode
+        with SoundFile(os.fsencode(path) if os.name == "posix" else path) as file:
+            yield file
+
+
+def _stream(
+    path: Path, sample_rates: Sequence[int], seconds: float | None, outcome: _Outcome
+) -> Iterator[dict[int, np.ndarray]]:
+    """The waveform of a file piece by piece, at each of the rates; together there is at least one sample of each.
+
+    Pieces are as long as it happens, also empty. What is known of the file at its end is put into ``outcome``.
+    """
+    _check_file(path)
+    reading = _Reading(path, sample_rates, seconds)
+    # A damaged file loses the whole block where its decoder fails: going on from there with small ones saves more.
+    for size in (_BLOCK, _SMALL_BLOCK):
         try:
-            block = file.read(int(min(size, limit - count)), dtype="float32", always_2d=True)  # (n, channels)
-        except Exception as error:
-            if first is None or block_size > _SMALL_BLOCK or _failure_of_machine(error) is not None:
-                raise
-            broken = True
-            break
-        if not len(block):
-            break
-        with np.errstate(over="ignore", invalid="ignore"):
-            mono = block.mean(axis=1)  # (n,)
-        _check_finite(mono, f"{path}:")
-        first = mono[:1] if first is None else first
-        count += len(mono)
-        for rate, step in convert.items():
-            parts[rate].append(step(mono, False))
-    cut_short = broken or (count < limit and _ends_early(file, path, count))
-    if first is None:
-        raise AudioError(f"{path}: holds no {'complete ' if cut_short else ''}audio samples.")
-    waveforms = {}
-    for rate, step in convert.items():
-        waveform = np.concatenate([*parts[rate], step(np.zeros(0, np.float32), True)])
-        if seconds is not None:
-            waveform = waveform[: max(1, round(seconds * rate))]
-        _check_finite(waveform, f"{path}: resampled, it")
-        waveforms[rate] = waveform if waveform.size else first
-    note = f"seems to be cut short; its first {count / native:.3g} s are used." if cut_short else None
-    return Decoded(waveforms, note)
+            with _open(path) as file:
+                yield from reading.pieces(file, size)
+            outcome.note = reading.note
+            return
+        except AudioError:
+            raise
+        except Exception as error:  # damaged files make libsndfile, soundfile and soxr raise many things
+            failure = error
+            if (cause := _failure_of_machine(error)) is not None:
+                raise AudioError(f"{path}: could not be read ({_explain(error)}).") from cause
+    raise AudioError(f"{path}: not readable as audio ({_explain(failure)}).") from failure
+
+
+class _Reading:
+    """How far a file was read, so that it can be opened again and read on from there."""
+
+    def __init__(self, path: Path, sample_rates: Sequence[int], seconds: float | None) -> None:
+        self.path, self.sample_rates, self.seconds = path, sample_rates, seconds
+        self.convert: dict[int, Callable[[np.ndarray, bool], np.ndarray]] = {}
+        self.given = dict.fromkeys(sample_rates, 0)
+        self.first: np.ndarray | None = None
+        self.count = 0  # samples read, at the file's own rate
+        self.note: str | None = None
+
+    def pieces(self, file: SoundFile, block_size: int) -> Iterator[dict[int, np.ndarray]]:
+        native = file.samplerate
+        if not LOWEST_RATE <= native <= HIGHEST_RATE:
+            raise AudioError(f"{self.path}: its header gives a sample rate of {native} Hz, which cannot be right.")
+        self.convert = self.convert or {rate: _converter(native, rate) for rate in self.sample_rates}
+        limit = math.inf if self.seconds is None else max(1, math.ceil(self.seconds * native))
+        size = max(_SMALL_BLOCK, min(block_size // file.channels, _MOST_SECONDS * native))
+        broken = not self._skip(file)
+        while self.count < limit and not broken:
+            try:
+                block = file.read(int(min(size, limit - self.count)), dtype="float32", always_2d=True)  # (n, channels)
+            except Exception as error:
+                if self.first is None or block_size > _SMALL_BLOCK or _failure_of_machine(error) is not None:
+                    raise
+                broken = True
+                break
+            if not len(block):
+                break
+            with np.errstate(over="ignore", invalid="ignore"):
+                mono = block.mean(axis=1)  # (n,)
+            check_finite(mono, f"{self.path}:")
+            self.first = mono[:1].copy() if self.first is None else self.first
+            self.count += len(mono)
+            yield self._converted(mono, False)
+        cut_short = broken or (self.count < limit and _ends_early(file, self.path, self.count))
+        if self.first is None:
+            raise AudioError(f"{self.path}: holds no {'complete ' if cut_short else ''}audio samples.")
+        if cut_short:
+            self.note = f"seems to be cut short; its first {self.count / native:.3g} s are used."
+        rest = self._converted(np.zeros(0, np.float32), True)
+        yield {rate: piece if self.given[rate] else self.first for rate, piece in rest.items()}
+
+    def _skip(self, file: SoundFile) -> bool:
+        """Whether what was read before could be read again; by reading, since not every decoder seeks exactly."""
+        skipped = 0
+        while skipped < self.count:
+            block = file.read(min(_BLOCK // file.channels + 1, self.count - skipped), dtype="float32")
+            if not len(block):
+                return False
+            skipped += len(block)
+        return True
+
+    def _converted(self, mono: np.ndarray, last: bool) -> dict[int, np.ndarray]:
+        result = {}
+        for rate, step in self.convert.items():
+            result[rate] = step(mono, last)
+            check_finite(result[rate], f"{self.path}: resampled, it")
+            self.given[rate] += len(result[rate])
+        return result
 
 
 def _failure_of_machine(error: Exception) -> OSError | MemoryError | None:
@@ -293,11 +357,6 @@ def _explain(error: Exception) -> str:
     if "possibly a pipe" in said or isinstance(error, TypeError):  # libsndfile's and soundfile's slips for it
         return "no known audio format in it"
     return said.strip().removeprefix("Error : ").rstrip(".")
-
-
-def _check_finite(samples: np.ndarray, what: str) -> None:
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{what} holds NaN or infinite samples.")
 
 
 def _converter(source: int, target: int) -> Callable[[np.ndarray, bool], np.ndarray]:
@@ -333,35 +392,3 @@ def _ogg_is_closed(path: Path) -> bool:
     segments = tail[start + 26]
     table = tail[start + 27 : start + 27 + segments]
     return bool(tail[start + 5] & 4) and len(tail) >= start + 27 + segments + sum(table)
-
-
-def _as_array(waveform: Any) -> np.ndarray:
-    if hasattr(waveform, "detach"):  # a torch tensor, without importing torch
-        waveform = waveform.detach().cpu()
-        waveform = (waveform.float() if waveform.is_floating_point() else waveform).numpy()
-    try:
-        return np.asarray(waveform)
-    except (TypeError, ValueError) as error:
-        raise AudioError(f"the waveform is not an array of numbers ({error}).") from error
-
-
-def _scaled(samples: np.ndarray) -> np.ndarray:
-    """The samples as float32, integers by their full scale."""
-    kind, width = samples.dtype.kind, samples.dtype.itemsize
-    if kind == "f":
-        with np.errstate(over="ignore"):
-            return np.asarray(samples, dtype=np.float32, order="C")
-    if kind in "iu" and width <= 4:
-        half = float(2 ** (8 * width - 1))
-        return ((samples.astype(np.float64) - (half if kind == "u" else 0.0)) / half).astype(np.float32)
-    advice = "int64 has no agreed full scale, so convert to float, int16 or int32" if kind in "iu" else "use float"
-    raise AudioError(f"the waveform has samples of type {samples.dtype}: {advice}.")
-
-
-def _check_channels(shape: tuple[int, ...]) -> None:
-    channels, length = shape
-    if channels > _MOST_CHANNELS or channels > max(8, length):
-        raise AudioError(
-            f"the waveform has shape {shape}: 2-D means (channels, samples); transpose (samples, channels), "
-            "and pass the sounds of a batch one at a time."
-        )

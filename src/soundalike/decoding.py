@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from soundalike.audio import Decoded, decode
+from soundalike.audio import Decoded, decode, is_long
 from soundalike.errors import AudioError
 
 MOST_WAITING = 10 * 60 * 16000
@@ -47,10 +47,14 @@ class LookAhead:
         rates: sample rates in Hz that each is wanted at.
         workers: threads.
         count: the most files ahead.
+        leave_long: whether files that ``audio.is_long`` are left to whoever asks: their outcome has no waveforms.
     """
 
-    def __init__(self, files: Sequence[Path], rates: Sequence[int], workers: int, count: int) -> None:
+    def __init__(
+        self, files: Sequence[Path], rates: Sequence[int], workers: int, count: int, leave_long: bool = False
+    ) -> None:
         self.files, self.rates, self.count = files, rates, count
+        self.leave_long = leave_long
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
         self.room = threading.Condition()
         self.waiting = 0  # samples decoded and not yet asked for
@@ -88,7 +92,8 @@ class LookAhead:
             return AudioError("stopped.")
         clip: Decoded | AudioError
         try:
-            clip = decode(self.files[row], self.rates)
+            left = self.leave_long and is_long(self.files[row])
+            clip = Decoded({}) if left else decode(self.files[row], self.rates)
         except AudioError as error:
             clip = error
         with self.room:
@@ -97,7 +102,7 @@ class LookAhead:
 
 
 @contextmanager
-def file_progress(total: int, shown: bool, what: str) -> Iterator[Callable[[int], None]]:
+def file_progress(total: int, shown: bool, what: str, unit: str = "files") -> Iterator[Callable[[int], None]]:
     """A function to call with the number of files done, and a display on stderr of ``what`` is done, if ``shown``."""
     if not shown:
         yield lambda done: None
@@ -108,7 +113,7 @@ def file_progress(total: int, shown: bool, what: str) -> Iterator[Callable[[int]
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(f"{task.completed / task.elapsed:.1f} files/s" if task.completed and task.elapsed else "")
+            return Text(f"{task.completed / task.elapsed:.1f} {unit}/s" if task.completed and task.elapsed else "")
 
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as display:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 
 from soundalike.audio import Decoded, check_rate
 from soundalike.decoding import MOST_WAITING, Failure, LookAhead, decoded_samples, failure, file_progress
 from soundalike.errors import AudioError, SoundalikeError
-from soundalike.output import check_writable
+from soundalike.journal import Entry, Journal, stamps
+from soundalike.long_sound import LongSound, open_sound
+from soundalike.output import check_writable, replacing
 
 _MOST_IN_BATCH = MOST_WAITING  # samples that an embedder is handed at once
 
@@ -27,7 +29,8 @@ class Embedder(Protocol):
     def sample_rate(self) -> int:
         """Samples a second of the waveforms that it takes."""
 
-    def __call__(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
+    # One with the attribute takes_long_sounds, true, is handed `LongSound`s beside arrays.
+    def __call__(self, waveforms: Sequence[Any]) -> np.ndarray:
         """Embed.
 
         Args:
@@ -66,8 +69,12 @@ def embed_files(
     batch: int = 32,
     workers: int = 2,
     progress: bool = False,
+    journal: Journal | None = None,
 ) -> Embedded:
     """Embed files with one or more embedders, decoding each file once.
+
+    Files longer than ``audio.LONG`` are read as they are embedded, in constant memory, where all of the embedders can
+    (``takes_long_sounds``).
 
     A file that cannot be decoded, that an embedder refuses with an ``AudioError``, or of which an embedding is
     not finite, is recorded as a failure and costs no other file. Which files share a batch depends on the
@@ -79,6 +86,8 @@ def embed_files(
         batch: the most files that an embedder is handed at once, 1 or more; fewer where they are long.
         workers: threads that decode ahead, 1 or more.
         progress: whether to show progress, with rate and time left, on stderr.
+        journal: where embeddings are kept as they come; files that are in it already are not embedded again. For a
+            single embedder.
 
     Returns:
         The embeddings of the files that worked, and the failures.
@@ -96,22 +105,40 @@ def embed_files(
     failures: dict[int, Failure] = {}
     notes: dict[int, Failure] = {}
     vectors: dict[int, dict[str, np.ndarray]] = {}
+    if journal is not None:
+        (single,) = embedders
+        for row, entry in _found(journal, files, progress).items():
+            vectors[row] = {single: entry.vector}
+            if entry.note:
+                notes[row] = Failure(files[row], entry.note)
+    missing = [row for row in range(len(files)) if row not in vectors]
+    stamped = stamps([files[row] for row in missing]) if journal is not None else {}
+    leave_long = all(getattr(embedder, "takes_long_sounds", False) for embedder in embedders.values())
     with (
-        file_progress(len(files), progress, "embedding") as advance,
-        LookAhead(files, rates, workers, 2 * batch) as ahead,
+        file_progress(len(missing), progress, "embedding") as advance,
+        LookAhead([files[row] for row in missing], rates, workers, 2 * batch, leave_long) as ahead,
     ):
-        for clips in _batches(ahead, batch):
-            decoded = {row: clip for row, clip in clips if isinstance(clip, Decoded)}
+        for numbered in _batches(ahead, batch):
+            clips = [(missing[number], _opened(files[missing[number]], clip, rates)) for number, clip in numbered]
+            sounds = {row: clip.sounds for row, clip in clips if isinstance(clip, _Opened)}
             for row, clip in clips:
-                if not isinstance(clip, Decoded):
+                if not isinstance(clip, _Opened):
                     failures[row] = failure(files[row], clip)
                 elif clip.note:
                     notes[row] = Failure(files[row], clip.note)
-            for row, outcome in _embed(decoded, embedders).items():
+            outcomes = _embed(sounds, embedders)
+            for row, outcome in outcomes.items():
                 if isinstance(outcome, AudioError):
                     failures[row] = failure(files[row], outcome)
                 else:
                     vectors[row] = outcome
+            if journal is not None:
+                done = [row for row in outcomes if row in vectors]
+                kept = {
+                    files[row]: Entry(vectors[row][single], notes[row].reason if row in notes else None)
+                    for row in done
+                }
+                journal.add(kept, stamped)
             advance(len(clips))
     rows = sorted(vectors)
     return Embedded(
@@ -163,18 +190,12 @@ def save(embedded: Embedded, out: str | Path, name: str) -> None:
         name: of the embedder.
 
     Raises:
-        SoundalikeError: as ``check_out``.
+        SoundalikeError: as ``check_out``, or the file cannot be written.
     """
     out = check_out(out)
     vectors = embedded.vectors[name].astype(np.float32, copy=False)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as stream:
-            (_write_npz if out.suffix.lower() == ".npz" else _write_parquet)(stream, embedded, vectors)
-        os.replace(partial, out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(out) as partial, partial.open("wb") as stream:
+        (_write_npz if out.suffix.lower() == ".npz" else _write_parquet)(stream, embedded, vectors)
 
 
 def _write_npz(stream: IO[bytes], embedded: Embedded, vectors: np.ndarray) -> None:
@@ -203,6 +224,14 @@ def _write_parquet(stream: IO[bytes], embedded: Embedded, vectors: np.ndarray) -
     pyarrow.parquet.write_table(table, stream)
 
 
+def _found(journal: Journal, files: Sequence[Path], progress: bool) -> dict[int, Entry]:
+    """What was embedded before, by row, and a line on stderr that says how much it is."""
+    before = journal.found(files)
+    if before and progress:
+        print(f"{len(before)} of {len(files)} were embedded before; going on.", file=sys.stderr)
+    return before
+
+
 def _batches(
     clips: Iterator[tuple[int, Decoded | AudioError]], batch: int
 ) -> Iterator[list[tuple[int, Decoded | AudioError]]]:
@@ -210,7 +239,8 @@ def _batches(
     waiting: list[tuple[int, Decoded | AudioError]] = []
     total = 0
     for row, clip in clips:
-        length = decoded_samples(clip)
+        # one that was left because it is long is a batch of its own
+        length = _MOST_IN_BATCH if isinstance(clip, Decoded) and not clip.waveforms else decoded_samples(clip)
         if waiting and (len(waiting) == batch or total + length > _MOST_IN_BATCH):
             yield waiting
             waiting, total = [], 0
@@ -220,8 +250,29 @@ def _batches(
         yield waiting
 
 
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A sound by sample rate, and what was wrong with it though it can be used."""
+
+    sounds: Mapping[int, np.ndarray | LongSound]
+    note: str | None
+
+
+def _opened(path: Path, clip: Decoded | AudioError, rates: Sequence[int]) -> _Opened | AudioError:
+    """A clip as embedders take it, opened now where it was left because it is long."""
+    if isinstance(clip, AudioError):
+        return clip
+    if clip.waveforms or not rates:
+        return _Opened(clip.waveforms, clip.note)
+    try:
+        opened = {rate: open_sound(path, rate) for rate in rates}
+    except AudioError as error:
+        return error
+    return _Opened({rate: sound for rate, (sound, _) in opened.items()}, next(note for _, note in opened.values()))
+
+
 def _embed(
-    clips: Mapping[int, Decoded], embedders: Mapping[str, Embedder]
+    clips: Mapping[int, Mapping[int, np.ndarray | LongSound]], embedders: Mapping[str, Embedder]
 ) -> dict[int, dict[str, np.ndarray] | AudioError]:
     """Row -> its vector (D,) by each embedder, or why it has none."""
     result: dict[int, dict[str, np.ndarray] | AudioError] = {row: {} for row in clips}
@@ -238,11 +289,13 @@ def _embed(
     return result
 
 
-def _vectors(name: str, embedder: Embedder, clips: Mapping[int, Decoded]) -> dict[int, np.ndarray | AudioError]:
+def _vectors(
+    name: str, embedder: Embedder, clips: Mapping[int, Mapping[int, np.ndarray | LongSound]]
+) -> dict[int, np.ndarray | AudioError]:
     if not clips:
         return {}
     try:
-        batch = np.asarray(embedder([clip.waveforms[embedder.sample_rate] for clip in clips.values()]))
+        batch = np.asarray(embedder([sounds[embedder.sample_rate] for sounds in clips.values()]))
     except AudioError as error:
         if len(clips) == 1:
             return dict.fromkeys(clips, error)

@@ -6,7 +6,6 @@ import base64
 import inspect
 import io
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -24,7 +23,7 @@ from soundalike import audio
 from soundalike.difference import DEPTH, HIGHEST, LOWEST, Change, differences, label, piece, spectrograms, vocabulary
 from soundalike.errors import SoundalikeError
 from soundalike.model import SoundModel
-from soundalike.output import make_folder
+from soundalike.output import make_folder, replacing
 from soundalike.probe.floor import LOG_MEL_STATISTICS, LogMelStatistics
 from soundalike.recipe import SECTIONS, Recipe
 from soundalike.synth import Synthesizer
@@ -97,12 +96,8 @@ def listen(recipe: Recipe, out: str | Path, model: SoundModel | None = None, cou
     shown = zip(pairs.first, pairs.second, changes, strict=False)  # as many as there are changes
     sections = [_pair(i, voice, torch.stack(both), found, scores) for i, (*both, found) in enumerate(shown)]
     page = _page(recipe, model, views, scores, "\n".join(sections), seed)
-    try:
-        partial = out.with_name(out.name + ".part")
+    with replacing(out, "the page") as partial:
         partial.write_text(page, encoding="utf-8", errors="replace")
-        os.replace(partial, out)
-    except OSError as error:
-        raise SoundalikeError(f"{out}: cannot be written ({error.strerror}); give another file.") from None
     return out
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import numbers
-import os
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from soundalike import audio
+from soundalike import audio, model_file, moments
+from soundalike.compact import SIZE, Compact
+from soundalike.decoding import MOST_WAITING
 from soundalike.errors import AudioError, SoundalikeError
-from soundalike.readout import Pooled
+from soundalike.long_sound import LongSound, open_sound
+from soundalike.model_file import BESIDE
+from soundalike.readout import Pooled, Streamed
 from soundalike.recipe import Parts, Recipe
 
-FORMAT = "soundalike-1"
-_HEAD, _HEARD = "head.", "recordings.heard"  # in a file: before the names of the head's weights; what was heard
-_AT_ONCE = 64  # sounds of a list that are decoded before they are embedded
+# in a file: before the names of the head's weights and of those of the compact embedding; what was heard
+_HEAD, _COMPACT, _HEARD = "head.", "compact.", "recordings.heard"
+_EXACT = ("compact.mean", "compact.scale")  # 32 bits in any file: a scale can be too large for 16
+_AT_ONCE = 64  # sounds of a list that are decoded before they are embedded, fewer where they are long
 
 
 class SoundModel:
@@ -32,7 +38,10 @@ class SoundModel:
         training: summary of the training, plain data; empty for an untrained model.
         classes: names of the classes that its head tells apart, where it was trained with labels.
         heard: `heard.fingerprints` of the recordings that it was trained on, int64 (k,), in all of its trainings.
+        compact: from the full embedding to the compact one, where one was fitted; see `compacted`.
     """
+
+    takes_long_sounds = True
 
     def __init__(
         self,
@@ -41,6 +50,7 @@ class SoundModel:
         training: dict[str, Any] | None = None,
         classes: Sequence[str] = (),
         heard: np.ndarray | None = None,
+        compact: Compact | None = None,
     ) -> None:
         parts = recipe.build(classes=len(classes) or None) if parts is None else parts
         self.recipe, self.training = recipe, dict(training or {})
@@ -48,6 +58,12 @@ class SoundModel:
         self.classes = list(classes) if self.head is not None else []
         self.heard = np.zeros(0, np.int64) if heard is None else np.unique(heard)
         self.frontend, self.encoder, self.readout = parts.frontend.eval(), parts.encoder.eval(), parts.readout
+        self.compact = compact
+        self.projection: Compact | None = None  # what `compacted` puts behind the read-out
+        if compact is not None and compact.width != self.size:
+            raise SoundalikeError(
+                f"its compact embedding is of {compact.width} numbers, and its embedding has {self.size}."
+            )
 
     @property
     def sample_rate(self) -> int:
@@ -57,6 +73,8 @@ class SoundModel:
     @property
     def size(self) -> int:
         """Length of an embedding."""
+        if self.projection is not None:
+            return self.projection.size
         return self.readout.size(self.frontend, self.encoder)
 
     @property
@@ -86,15 +104,41 @@ class SoundModel:
         """The same architecture and read-out with fresh random weights: the honest floor of any evaluation."""
         return SoundModel(self.recipe, self.recipe.build(seed)).to(self.device)
 
+    def compacted(self, size: int = SIZE) -> SoundModel:
+        """The model with the compact embedding in the place of the full one, wherever it embeds.
+
+        It shares its parts with this one, and is saved as this one would be: with the full embedding and the compact.
+
+        Args:
+            size: of the compact embedding; the first numbers of a longer one are the shorter one.
+
+        Raises:
+            SoundalikeError: the model has no compact embedding, or none of that size.
+        """
+        if self.compact is None:
+            raise SoundalikeError(
+                "this model has no compact embedding: soundalike compact MODEL --out FILE writes one that has."
+            )
+        model = self.full()
+        model.projection = self.compact.first(size)
+        return model
+
+    def full(self) -> SoundModel:
+        """The model with the full embedding: undoes `compacted`."""
+        model = copy.copy(self)
+        model.projection = None
+        return model
+
     def embed(
-        self, sound: str | Path | np.ndarray | Tensor | Sequence[Any], sample_rate: int | None = None
+        self, sound: str | Path | np.ndarray | Tensor | Iterable[Any], sample_rate: int | None = None
     ) -> np.ndarray:
         """Embeddings of one sound or several.
 
         Args:
             sound: path of an audio file; a waveform (samples,), as array, tensor or list of numbers; a batch of
-                waveforms (n, samples); or a list of paths and waveforms, of any lengths. Floats lie in [-1, 1];
-                integers are scaled by their full range.
+                waveforms (n, samples); or a list of paths and waveforms, of any lengths, which may also be a pandas
+                Series, an array of strings or a generator. Floats lie in [-1, 1]; integers are scaled by their full
+                range.
             sample_rate: of the waveforms, in Hz; the model's own where not given. Files bring their own.
 
         Returns:
@@ -104,29 +148,42 @@ class SoundModel:
             AudioError: a sound is empty, not finite, or cannot be read.
         """
         if isinstance(sound, str | Path):
-            return self([audio.load(sound, self.sample_rate)])[0]
+            return self([self._opened(sound)])[0]
         rate = self.sample_rate if sample_rate is None else sample_rate
+        if hasattr(sound, "to_numpy"):  # what pandas has, without importing pandas
+            sound = sound.to_numpy()
+        if isinstance(sound, np.ndarray) and sound.ndim == 1 and sound.dtype.kind in "OUT":
+            sound = sound.tolist()  # paths
         if isinstance(sound, np.ndarray | Tensor):
             if sound.ndim == 2:
                 return self._several(sound, rate)
             return self([audio.prepare(sound, rate, self.sample_rate)])[0]
-        if not isinstance(sound, list | tuple):
+        if not isinstance(sound, list | tuple | Iterator):
             raise AudioError(f"{type(sound).__name__} is not a sound; give a path, an array, a tensor or a list.")
-        if sound and all(isinstance(item, numbers.Real) for item in sound):
+        if not isinstance(sound, Iterator) and sound and all(isinstance(item, numbers.Real) for item in sound):
             return self([audio.prepare(np.asarray(sound, np.float32), rate, self.sample_rate)])[0]
         return self._several(sound, rate)
 
-    def _several(self, sounds: Any, sample_rate: float) -> np.ndarray:
-        parts = [np.zeros((0, self.size), np.float32)]
-        for start in range(0, len(sounds), _AT_ONCE):
-            some = sounds[start : start + _AT_ONCE]
-            parts.append(self([self._prepared(sound, sample_rate, start + i) for i, sound in enumerate(some)]))
-        return np.concatenate(parts)
+    def _several(self, sounds: Iterable[Any], sample_rate: float) -> np.ndarray:
+        parts: list[np.ndarray] = [np.zeros((0, self.size), np.float32)]
+        some: list[np.ndarray | LongSound] = []
+        for row, sound in enumerate(sounds):
+            some.append(self._prepared(sound, sample_rate, row))
+            if len(some) == _AT_ONCE or sum(map(len, some)) > MOST_WAITING:
+                parts.append(self(some))
+                some = []
+        return np.concatenate([*parts, self(some)])
 
-    def _prepared(self, sound: Any, sample_rate: float, row: int) -> np.ndarray:
+    def _opened(self, path: str | Path) -> np.ndarray | LongSound:
+        sound, note = open_sound(path, self.sample_rate)
+        if note:
+            warnings.warn(f"{path}: {note}", audio.TruncatedAudioWarning, stacklevel=4)
+        return sound
+
+    def _prepared(self, sound: Any, sample_rate: float, row: int) -> np.ndarray | LongSound:
         """One sound of several as a waveform at the model's rate."""
         if isinstance(sound, str | Path):
-            return audio.load(sound, self.sample_rate)
+            return self._opened(sound)
         try:
             if np.ndim(sound) > 1:  # channels and batch would look alike
                 raise AudioError(f"the waveform has shape {tuple(np.shape(sound))}; give (samples,).")
@@ -134,11 +191,11 @@ class SoundModel:
         except AudioError as error:
             raise AudioError(f"sound {row}: {error}") from None
 
-    def __call__(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
+    def __call__(self, waveforms: Sequence[np.ndarray | LongSound]) -> np.ndarray:
         """Embeddings of waveforms at the model's sample rate.
 
         Args:
-            waveforms: mono, float32, (samples,) each, of any lengths.
+            waveforms: mono, float32, (samples,) each, of any lengths; or files that are read while they are embedded.
 
         Returns:
             (n, size), float32.
@@ -146,10 +203,15 @@ class SoundModel:
         result = np.zeros((len(waveforms), self.size), np.float32)
         for rows, sounds in self._by_length(waveforms, self.readout.least_samples(self.frontend)):
             with torch.inference_mode():
-                result[rows] = self.readout(self.frontend, self.encoder, sounds).cpu().numpy()
+                result[rows] = self.projected(self.readout(self.frontend, self.encoder, sounds))
         return result
 
-    def classify(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
+    def projected(self, vectors: Tensor) -> np.ndarray:
+        """What is handed out of full embeddings (n, D): they themselves, or compact ones."""
+        full = vectors.cpu().numpy()
+        return full if self.projection is None else self.projection(full)
+
+    def classify(self, waveforms: Sequence[np.ndarray | LongSound]) -> np.ndarray:
         """What the head that was trained with labels says of sounds.
 
         A sound is heard in windows of the training clip's length, as `Pooled` cuts them; their logits are averaged.
@@ -176,50 +238,107 @@ class SoundModel:
                 result[rows] = windows(self.frontend, logits, sounds).softmax(1).cpu().numpy()
         return result
 
-    def _by_length(self, waveforms: Sequence[np.ndarray], least: int) -> Iterator[tuple[list[int], Tensor]]:
+    def windows(self, waveform: np.ndarray, every: float = 0.5, seconds: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings of what is heard around each of many moments of one sound.
+
+        Args:
+            waveform: mono, float32, (samples,), at the model's sample rate.
+            every: seconds from one moment to the next; the first is at half of it.
+            seconds: length of the window around each moment. Beyond the ends of the sound lies nothing: a window that
+                reaches there is moved inwards, and a sound shorter than it is one window.
+
+        Returns:
+            Moments in seconds (moments,), float64, and their embeddings (moments, size), float32.
+        """
+        lots = list(moments.embed(self, [waveform], every, seconds))
+        return np.concatenate([lot for lot, _ in lots]), np.concatenate([vectors for _, vectors in lots])
+
+    def along(
+        self, path: str | Path, every: float = 0.5, seconds: float = 1.0
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """As `windows`, of an audio file of any length: lot by lot, in constant memory.
+
+        Args:
+            path: of the file.
+            every: seconds from one moment to the next; the first is at half of it.
+            seconds: length of the window around each moment.
+
+        Returns:
+            Iterator over moments in seconds (k,), float64, and their embeddings (k, size), float32.
+
+        Raises:
+            AudioError: the file cannot be read, maybe only after some lots.
+
+        Warns:
+            TruncatedAudioWarning: at the end, if the file ends too early.
+        """
+        blocks = audio.Blocks(path, self.sample_rate)
+        yield from moments.embed(self, blocks, every, seconds)
+        if blocks.note:
+            warnings.warn(f"{path}: {blocks.note}", audio.TruncatedAudioWarning, stacklevel=2)
+
+    def _by_length(
+        self, waveforms: Sequence[np.ndarray | LongSound], least: int
+    ) -> Iterator[tuple[list[int], Tensor | Streamed]]:
         """Rows of one length each and their sounds (k, samples) on the device, padded to ``least`` samples."""
-        lengths = [max(len(waveform), least) for waveform in waveforms]
-        for length in sorted(set(lengths)):
-            rows = [row for row, own in enumerate(lengths) if own == length]
+        held: dict[int, np.ndarray] = {}
+        for row, sound in enumerate(waveforms):
+            if isinstance(sound, LongSound):
+                yield [row], Streamed(sound, self.frontend, self.device)
+            else:
+                held[row] = sound
+        for length in sorted({max(len(waveform), least) for waveform in held.values()}):
+            rows = [row for row, waveform in held.items() if max(len(waveform), least) == length]
             batch = np.zeros((len(rows), length), np.float32)
             for place, row in enumerate(rows):
-                batch[place, : len(waveforms[row])] = waveforms[row]
+                batch[place, : len(held[row])] = held[row]
             yield rows, torch.from_numpy(batch).to(self.device)
 
-    def save(self, path: str | Path) -> None:
+    def save(
+        self,
+        path: str | Path,
+        half: bool = False,
+        beside: Mapping[str, Tensor] | None = None,
+        header: Mapping[str, str] | None = None,
+    ) -> None:
         """Writes the model as one ``.safetensors`` file, recipe and training summary in its header.
+
+        Args:
+            path: of the file.
+            half: weights, and those of the compact embedding, in 16 bits: half the size. They are 32 bits again once
+                loaded.
+            beside: tensors of somebody else that shall lie in the same file, their names with ``BESIDE`` before them.
+            header: what they need in the file's header.
 
         Raises:
             SoundalikeError: the file cannot be written.
         """
-        from safetensors.torch import save
-
-        import soundalike
-
-        path = Path(path)
-        header = {
-            "format": FORMAT,
-            "version": soundalike.__version__,
+        told = {
+            **(header or {}),
             "recipe": json.dumps(self.recipe.to_dict()),
             "training": json.dumps(self.training),
             **({"classes": json.dumps(self.classes)} if self.head is not None else {}),
+            **({"compact": json.dumps(self.compact.made)} if self.compact is not None else {}),
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._state().items()}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(path.name + ".part")
-            partial.write_bytes(save(tensors, header))
-            os.replace(partial, path)  # a model is there whole or not at all
-        except OSError as error:
-            raise SoundalikeError(
-                f"{path}: the model cannot be written there ({error.strerror}); give another place."
-            ) from None
+        if half:
+            tensors = {
+                name: t.half() if t.is_floating_point() and name not in _EXACT else t for name, t in tensors.items()
+            }
+        tensors |= {f"{BESIDE}{name}": tensor.contiguous() for name, tensor in (beside or {}).items()}
+        model_file.write(path, tensors, told)
 
     def _state(self) -> dict[str, Tensor]:
         """Every weight by its name in the file."""
         head = {} if self.head is None else self.head.state_dict()
         heard = {_HEARD: torch.from_numpy(self.heard)} if len(self.heard) else {}
-        return {**self.encoder.state_dict(), **{f"{_HEAD}{name}": tensor for name, tensor in head.items()}, **heard}
+        compact = {} if self.compact is None else self.compact.arrays()
+        return {
+            **self.encoder.state_dict(),
+            **{f"{_HEAD}{name}": tensor for name, tensor in head.items()},
+            **{f"{_COMPACT}{name}": torch.from_numpy(array) for name, array in compact.items()},
+            **heard,
+        }
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> SoundModel:
@@ -232,42 +351,21 @@ class SoundModel:
         Raises:
             SoundalikeError: there is no such file, or it is not a model or not whole.
         """
-        from safetensors import SafetensorError, safe_open
-
-        path = Path(path)
-        if path.is_dir():
-            if not (path / "model.safetensors").is_file():
-                raise SoundalikeError(
-                    f"{path}: a folder without model.safetensors; give a model file, or the folder of a run."
-                )
-            path = path / "model.safetensors"
-        if not path.is_file():
-            raise SoundalikeError(
-                f"{path}: no such model file; give one that soundalike pretrain wrote, or the folder of its run."
-            )
-        try:
-            with safe_open(path, "pt") as file:
-                header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError):
-            raise SoundalikeError(
-                f"{path}: not a model, or cut short; give a .safetensors file that soundalike wrote."
-            ) from None
-        if not header.get("format", "").startswith("soundalike-"):
-            raise SoundalikeError(
-                f"{path}: a .safetensors file, but not one that soundalike wrote; give another file."
-            )
-        if header["format"] != FORMAT:
-            raise SoundalikeError(
-                f"{path}: of format {header['format']}, which this version does not know; update soundalike."
-            )
+        path, header, tensors = model_file.read(path)
         heard = tensors.pop(_HEARD, None)
+        of_compact = {
+            name.removeprefix(_COMPACT): tensors.pop(name).float().numpy()
+            for name in list(tensors)
+            if name.startswith(_COMPACT)
+        }
         try:
+            made = json.loads(header.get("compact", "{}"))
             model = cls(
                 Recipe.from_dict(json.loads(header["recipe"])),
                 training=json.loads(header["training"]),
                 classes=json.loads(header.get("classes", "[]")),
                 heard=None if heard is None else heard.numpy(),
+                compact=Compact(**of_compact, made=made) if of_compact else None,
             )
             of_head = {name.removeprefix(_HEAD): t for name, t in tensors.items() if name.startswith(_HEAD)}
             model.encoder.load_state_dict({name: t for name, t in tensors.items() if not name.startswith(_HEAD)})

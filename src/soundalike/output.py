@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from soundalike.errors import SoundalikeError
@@ -45,3 +48,28 @@ def check_writable(folder: Path) -> None:
         raise SoundalikeError(
             f"{folder}: not a folder that can be written to ({error.strerror}); give another one."
         ) from None
+
+
+@contextlib.contextmanager
+def replacing(path: Path, what: str = "the file") -> Iterator[Path]:
+    """A name to write a file under that shall be there whole or not at all: at the end it takes the place of ``path``.
+
+    Args:
+        path: of the file; its folder is made.
+        what: the file is, for the sentence on what went wrong.
+
+    Raises:
+        SoundalikeError: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise SoundalikeError(
+            f"{path}: {what} cannot be written there ({error.strerror or error}); give another place."
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from soundalike.readout import Streamed
 
 WINDOW_SECONDS = 0.128  # 8 Hz apart: a semitone from 130 Hz on, and nearly one lower down
 HOP_SECONDS = 0.02
@@ -43,7 +47,7 @@ class QuarterTones(nn.Module):
         """How many quarter tones there are below 7/8 of half the sample rate: 168 at 16 kHz."""
         return 1 + math.floor(24.0 * math.log2(0.4375 * sample_rate / LOWEST_HZ))
 
-    def parts(self, waveform: Tensor, seconds: float) -> Iterator[Tensor]:
+    def parts(self, waveform: Tensor | Streamed, seconds: float) -> Iterator[Tensor]:
         """Stretches (n, samples) of a long waveform that together have the frames of the whole."""
         frames = max(1, round(seconds * self.sample_rate / self.hop))
         count = 1 + max(0, waveform.shape[1] - self.length) // self.hop

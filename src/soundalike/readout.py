@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -13,6 +14,7 @@ from torch.nn import functional
 from soundalike.encoder import ResNet18
 from soundalike.errors import SoundalikeError
 from soundalike.frontend import FrontEnd
+from soundalike.long_sound import LongSound
 from soundalike.quarter_tones import QuarterTones
 
 # Sound that goes through the encoder at once, in seconds over all clips: bounds memory, never changes a
@@ -20,6 +22,27 @@ from soundalike.quarter_tones import QuarterTones
 _SECONDS_AT_ONCE = 120.0
 # Clips shorter than this give the last stages less than a whole step: they are padded with silence to it.
 _LEAST_FRAMES = 16
+
+
+class Streamed:
+    """A long sound as read-outs take it: in place of a batch of one waveform, read as it is sliced.
+
+    Args:
+        sound: at least as long as a read-out needs.
+        frontend: whose sample rate it has, and whose level it is given.
+        device: of the slices.
+    """
+
+    def __init__(self, sound: LongSound, frontend: FrontEnd, device: torch.device) -> None:
+        self.sound, self.device, self.shape = sound, device, (1, len(sound))
+        # what the front end does to the peak, it would do to every sample
+        scaled = frontend.prepared(torch.tensor([[sound.peak]]), 1).item()
+        self.divisor = sound.peak / scaled if scaled else 1.0
+
+    def __getitem__(self, place: tuple[slice, slice]) -> Tensor:
+        """The samples (1, last - first) of ``[:, first:last]``."""
+        first, last, _ = place[1].indices(self.shape[1])
+        return torch.from_numpy(self.sound.read(first, last) / np.float32(self.divisor))[None].to(self.device)
 
 
 class ReadOut(Protocol):
@@ -33,11 +56,14 @@ class ReadOut(Protocol):
     def size(self, frontend: FrontEnd, encoder: ResNet18) -> int:
         """Length of an embedding."""
 
+    def blocks(self, frontend: FrontEnd, encoder: ResNet18) -> list[int]:
+        """Lengths of the parts of an embedding, in their order: numbers of one kind each."""
+
     def least_samples(self, frontend: FrontEnd) -> int:
         """Length to which a shorter clip is zero-padded on the right."""
 
-    def __call__(self, frontend: FrontEnd, encoder: ResNet18, waveform: Tensor) -> Tensor:
-        """Embeddings ``(n, size)`` of n waveforms of equal length, ``(n, samples)``."""
+    def __call__(self, frontend: FrontEnd, encoder: ResNet18, waveform: Tensor | Streamed) -> Tensor:
+        """Embeddings ``(n, size)`` of n waveforms of equal length, ``(n, samples)``, or of one that is streamed."""
 
 
 class Pooled:
@@ -68,29 +94,38 @@ class Pooled:
         """Length of an embedding: that of the encoder's output."""
         return encoder.size
 
+    def blocks(self, frontend: FrontEnd, encoder: ResNet18) -> list[int]:
+        """Lengths of the parts of an embedding: it has one."""
+        return [encoder.size]
+
     def least_samples(self, frontend: FrontEnd) -> int:
         """Length to which a shorter clip is zero-padded on the right: one window."""
         return frontend.clip_samples
 
-    def __call__(self, frontend: FrontEnd, encoder: Callable[[Tensor], Tensor], waveform: Tensor) -> Tensor:
+    def __call__(self, frontend: FrontEnd, encoder: Callable[[Tensor], Tensor], waveform: Tensor | Streamed) -> Tensor:
         """Read the embeddings of clips of equal length.
 
         Args:
             frontend: from waveforms to features.
             encoder: in evaluation mode, from features to vectors ``(n, size)``.
-            waveform: ``(n, samples)``, in [-1, 1].
+            waveform: ``(n, samples)``, in [-1, 1], or one that is streamed.
 
         Returns:
             ``(n, size)``.
         """
-        waveform = frontend.prepared(waveform)
+        if isinstance(waveform, Tensor):
+            waveform = frontend.prepared(waveform)
         clips, samples = waveform.shape
         length = frontend.clip_samples
         starts = self._starts(frontend, samples)
-        windows = torch.cat([waveform[:, start : start + length] for start in starts])  # (windows * n, length)
         at_once = max(1, int(_SECONDS_AT_ONCE * frontend.sample_rate / length))
-        outputs = torch.cat([encoder(frontend.features(part)) for part in windows.split(at_once)])
-        return outputs.float().unflatten(0, (len(starts), clips)).mean(0)
+        together = max(1, at_once // max(1, clips))  # places in the clips
+        outputs = []
+        for place in range(0, len(starts), together):
+            windows = [waveform[:, start : start + length] for start in starts[place : place + together]]
+            # (windows * n, length)
+            outputs += [encoder(frontend.features(part)) for part in torch.cat(windows).split(at_once)]
+        return torch.cat(outputs).float().unflatten(0, (len(starts), clips)).mean(0)
 
     def _starts(self, frontend: FrontEnd, samples: int) -> list[int]:
         window = frontend.clip_samples
@@ -155,32 +190,36 @@ class Stages:
 
     def size(self, frontend: FrontEnd, encoder: ResNet18) -> int:
         """Length of an embedding: two numbers for each channel and band of each stage, three for each feature."""
-        before = 3 * frontend.channels * (frontend.bands or 1) if self.features else 0
-        before += 2 * QuarterTones.tones(frontend.sample_rate) if self.quarter_tones else 0
-        if frontend.bands is None:
-            return before + 2 * sum(encoder.widths)
-        heights = [math.ceil(frontend.bands / stride) for stride in encoder.strides]
-        return before + sum(
-            2 * width * self._kept(height) for width, height in zip(encoder.widths, heights, strict=True)
-        )
+        return sum(self.blocks(frontend, encoder))
 
-    def __call__(self, frontend: FrontEnd, encoder: ResNet18, waveform: Tensor) -> Tensor:
+    def blocks(self, frontend: FrontEnd, encoder: ResNet18) -> list[int]:
+        """Lengths of the parts of an embedding: quarter tones and features, where it has them, and every stage."""
+        before = [2 * QuarterTones.tones(frontend.sample_rate)] if self.quarter_tones else []
+        before += [3 * frontend.channels * (frontend.bands or 1)] if self.features else []
+        if frontend.bands is None:
+            return before + [2 * width for width in encoder.widths]
+        heights = [math.ceil(frontend.bands / stride) for stride in encoder.strides]
+        return before + [2 * width * self.kept(height) for width, height in zip(encoder.widths, heights, strict=True)]
+
+    def __call__(self, frontend: FrontEnd, encoder: ResNet18, waveform: Tensor | Streamed) -> Tensor:
         """Read the embeddings of clips of equal length.
 
         Args:
             frontend: from waveforms to features.
             encoder: in evaluation mode, from features to the outputs of its stages.
-            waveform: ``(n, samples)``, in [-1, 1].
+            waveform: ``(n, samples)``, in [-1, 1], or one that is streamed.
 
         Returns:
             ``(n, size)``.
         """
+        if isinstance(waveform, Streamed):
+            return self._read(frontend, encoder, waveform)
         waveform = frontend.prepared(waveform, self.least_samples(frontend))
         seconds = min(waveform.shape[1] / frontend.sample_rate, self.chunk)
         at_once = max(1, int(_SECONDS_AT_ONCE / seconds))
         return torch.cat([self._read(frontend, encoder, clips) for clips in waveform.split(at_once)])
 
-    def _read(self, frontend: FrontEnd, encoder: ResNet18, waveform: Tensor) -> Tensor:
+    def _read(self, frontend: FrontEnd, encoder: ResNet18, waveform: Tensor | Streamed) -> Tensor:
         frames = 1 + (waveform.shape[1] - frontend.window_samples) // frontend.hop_samples
         grid = encoder.strides[-1]  # frames that stand at a multiple of this do so in every stage
         margin = _round_up(encoder.reach, grid)
@@ -200,12 +239,12 @@ class Stages:
             outputs = encoder.stages(features)
             for stage, stride, output in zip(moments, encoder.strides, outputs, strict=True):
                 begin, end = (start - left) // stride, math.ceil((stop - left) / stride)
-                stage.add(self._banded(output[:, :, begin:end]))
+                stage.add(self.banded(output[:, :, begin:end]))
         of_tones = self._tones(frontend, waveform) if self.quarter_tones else ()
         of_features = [*levels.read(), changes.read()[1]] if self.features else []
         return torch.cat([*of_tones, *of_features, *(part for stage in moments for part in stage.read())], dim=1)
 
-    def _tones(self, frontend: FrontEnd, waveform: Tensor) -> tuple[Tensor, Tensor]:
+    def _tones(self, frontend: FrontEnd, waveform: Tensor | Streamed) -> tuple[Tensor, Tensor]:
         """Mean and deviation of every quarter tone, (n, tones) each."""
         tones = QuarterTones(frontend.sample_rate).to(waveform.device)
         moments = _Moments()
@@ -213,12 +252,14 @@ class Stages:
             moments.add(tones(part).transpose(1, 2))  # (n, tones, frames)
         return moments.read()
 
-    def _banded(self, output: Tensor) -> Tensor:
+    def banded(self, output: Tensor) -> Tensor:
+        """A stage's output (n, channels, T, ...) with the frequency bands that are kept, float32."""
         if output.ndim == 4:  # (n, channels, T, F)
-            output = functional.adaptive_avg_pool2d(output, (output.shape[2], self._kept(output.shape[3])))
+            output = functional.adaptive_avg_pool2d(output, (output.shape[2], self.kept(output.shape[3])))
         return output.float()
 
-    def _kept(self, height: int) -> int:
+    def kept(self, height: int) -> int:
+        """How many frequency bands are kept of a stage's ``height``."""
         return height if self.bands is None else min(self.bands, height, max(2, height // 2))
 
 

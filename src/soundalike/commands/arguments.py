@@ -17,7 +17,7 @@ TASKS = (
     "esc10, esc50, urbansound8k, speech-commands, speech-commands-12, sc09, fsdd, nsynth-family, nsynth-pitch, "
     "folder (a folder per class) or manifest (a CSV table)"
 )
-DEFAULT_RECIPE = "doppelgangers-cpu"
+DEFAULT_RECIPE = "ears-cpu"
 
 
 def whole(text: str) -> int:
@@ -51,9 +51,24 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def check_apart(out: Path, sources: Iterable[Path]) -> None:
+    """Makes sure that a file to be written is none of those that are read, which would be lost.
+
+    Raises:
+        SoundalikeError: it is one of them.
+    """
+    if out.is_file() and any(source.is_file() and out.samefile(source) for source in sources):
+        raise SoundalikeError(f"{out}: is read and would be overwritten; give another place to write to.")
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """``--device`` of a command that trains."""
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+
+
+def add_compact(parser: argparse.ArgumentParser, help: str) -> None:
+    """``--compact`` of a command that embeds: None where it is not given, 512 where it is given without a number."""
+    parser.add_argument("--compact", nargs="?", type=whole, const=512, metavar="SIZE", help=f"{help} (default: 512)")
 
 
 def add_tasks(parser: argparse.ArgumentParser) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
+from pathlib import Path
 
-from soundalike.commands.arguments import name_broken, path
+from soundalike.commands.arguments import add_compact, check_apart, name_broken, path
 
 HELP = "turn audio files into embeddings"
 
@@ -13,25 +15,59 @@ HELP = "turn audio files into embeddings"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument(
-        "files", nargs="+", type=path, metavar="FILE_OR_FOLDER", help="audio files, or folders searched for them"
+        "files",
+        nargs="+",
+        type=path,
+        metavar="FILE_OR_FOLDER",
+        help="audio files, folders searched for them, or tables (.csv, .parquet) that list them",
     )
-    parser.add_argument("--model", required=True, type=path, help="model file, or the folder of its run")
+    parser.add_argument("--column", default="path", help="of a table: the one with the files (default: path)")
+    parser.add_argument(
+        "--model",
+        type=path,
+        help="model file, folder of its run, or name of a shipped model; default: the shipped one",
+    )
     parser.add_argument("--out", type=path, required=True, help="file to write: .npz or .parquet")
+    add_compact(parser, "write the compact embedding of that many numbers")
     parser.add_argument("--device", default="cpu", help="default: cpu")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Embeds, and names the files that were left out."""
-    from soundalike import audio, embedding, load
+    """Embeds what is not embedded yet, and names the files that were left out."""
+    from soundalike import embedding, load
+    from soundalike.journal import Journal
     from soundalike.memory import keep_freed_memory
 
     keep_freed_memory()
     embedding.check_out(options.out)
-    files = audio.find(options.files)
+    check_apart(options.out, options.files)
+    files = [file for place in options.files for file in _files(place, options.column)]
     model = load(options.model, options.device)
-    embedded = embedding.embed_files(files, {"model": model}, progress=True)
+    if options.compact is not None:
+        model = model.compacted(options.compact)
+    journal = Journal(options.out, _identity(options.model, model.size))
+    embedded = embedding.embed_files(files, {"model": model}, progress=True, journal=journal)
     embedding.save(embedded, options.out, "model")
+    journal.remove()
     print(f"{options.out}: {len(embedded.paths)} embeddings of {model.size} numbers")
     for note in embedded.notes:
         print(f"note: {note.path}: {note.reason}", file=sys.stderr)
     return name_broken((failure.path, failure.reason) for failure in embedded.failures)
+
+
+def _files(place: Path, column: str) -> list[Path]:
+    """The sounds that an argument stands for."""
+    from soundalike import audio, tables
+
+    if place.suffix.lower() in tables.SUFFIXES and place.is_file():
+        return tables.paths_from_table(place, column)
+    return audio.find([place])
+
+
+def _identity(model: Path | None, size: int) -> str:
+    """What tells a model from another one, wherever it lies."""
+    from soundalike import __version__, models
+
+    file = models.find(model)
+    contents = (file / "model.safetensors" if file.is_dir() else file).read_bytes()
+    return f"soundalike {__version__}, {hashlib.sha256(contents).hexdigest()}, {size} numbers"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundalike.commands.arguments import add_tasks, name_broken, path, read_tasks, seed
+from soundalike.commands.arguments import add_compact, add_tasks, name_broken, path, read_tasks, seed
 
 if TYPE_CHECKING:
     from soundalike.datasets import Dataset
@@ -17,7 +18,13 @@ HELP = "score a model on labelled recordings, beside two floors"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    parser.add_argument("model", metavar="MODEL", type=path, help="model file, or the folder of its run")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        type=path,
+        help="model file, folder of its run, or name of a shipped model (default: the one that ships)",
+    )
     add_tasks(parser)
     parser.add_argument(
         "--probe",
@@ -26,7 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["linear", "knn"],
         help="how frozen embeddings are scored; the first decides (default: linear knn)",
     )
-    parser.add_argument("--out", type=path, help="folder for results.json and report.html (default: beside the model)")
+    add_compact(parser, "score the compact embedding of that many numbers beside the full one")
+    parser.add_argument(
+        "--out",
+        type=path,
+        help="folder for results.json and report.html (default: evaluation, beside the model)",
+    )
     parser.add_argument("--seed", type=seed, default=0, help="weights of the untrained encoder (default: 0)")
     parser.add_argument("--device", default="cpu", help="default: cpu")
 
@@ -38,14 +50,16 @@ def run(options: argparse.Namespace) -> int:
 
     keep_freed_memory()
     model = load(options.model, options.device)
+    compact = {}
+    if options.compact is not None:
+        compact = {f"compact, {options.compact} numbers": model.compacted(options.compact)}
     found = _unheard(model, options)
     from soundalike.probe import evaluate, print_table, with_floors
 
-    home = options.model if options.model.is_dir() else options.model.parent
-    out = options.out or home / "evaluation"
+    out = options.out or _home(options.model) / "evaluation"
     summary = {"recipe": model.recipe.name, **model.recipe.sections, "trained": model.training}
     evaluation = evaluate(
-        with_floors(model, seed=options.seed),
+        {"model": model, **compact} | with_floors(model, seed=options.seed),
         found,
         out,
         recipe=summary,
@@ -57,6 +71,13 @@ def run(options: argparse.Namespace) -> int:
     code = name_broken(failure for task in evaluation.tasks for failure in task.failures)
     print(out / "report.html")
     return code
+
+
+def _home(model: Path | None) -> Path:
+    """Where results go unless told otherwise: to the model, but not into the package."""
+    if model is None or not model.exists():
+        return Path()
+    return model if model.is_dir() else model.parent
 
 
 def _unheard(model: SoundModel, options: argparse.Namespace) -> list[Dataset]:

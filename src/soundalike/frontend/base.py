@@ -8,7 +8,7 @@ from torch.nn import functional
 from soundalike.errors import SoundalikeError, nearest
 
 LEVELS = ("as-is", "peak")
-_QUIETEST_PEAK = 1e-4
+QUIETEST_PEAK = 1e-4
 
 
 class FrontEnd(nn.Module):
@@ -92,7 +92,7 @@ class FrontEnd(nn.Module):
             )
         if self.level == "peak":
             # what is quieter than 16-bit noise is silence, not a sound to be amplified
-            waveform = waveform / waveform.abs().amax(dim=1, keepdim=True).clamp(min=_QUIETEST_PEAK)
+            waveform = waveform / waveform.abs().amax(dim=1, keepdim=True).clamp(min=QUIETEST_PEAK)
         missing = (self.clip_samples if least is None else least) - waveform.shape[1]
         return functional.pad(waveform, (0, missing)) if missing > 0 else waveform
 

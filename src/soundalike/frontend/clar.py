@@ -14,8 +14,8 @@ from soundalike.frontend.mel import mel_filters
 # Mean and standard deviation of powers in dB, phases in radians and mel powers in dB. Measured, then rounded: 256
 # sounds of `Voice` have -9 ± 17 dB, 0.0 ± 1.8 and -2 ± 17 dB, recordings of ESC-10 -32 ± 26 dB, 0.0 ± 1.7 and
 # -21 ± 25 dB, spoken words -45 ± 22 dB, 0.0 ± 1.8 and -32 ± 22 dB.
-_SCALES = ((-30.0, 25.0), (0.0, math.pi / math.sqrt(3)), (-20.0, 25.0))  # the root: of phases that are evenly spread
-_SILENCE = 1e-12  # power below which there is no phase: quieter than 24-bit noise
+SCALES = ((-30.0, 25.0), (0.0, math.pi / math.sqrt(3)), (-20.0, 25.0))  # the root: of phases that are evenly spread
+SILENCE = 1e-12  # power below which there is no phase: quieter than 24-bit noise
 _BINS_AT_ONCE = 2**21  # of a spectrum on a CPU: measured, larger ones take twice the time for fresh memory
 
 
@@ -144,11 +144,11 @@ class ThreeChannels(FrontEnd):
         mel = power @ self.filters.to(power.dtype)  # (n, T, bands)
         step = self.fft // (2 * self.filters.shape[1])
         real, imaginary, power = (part[..., step::step] for part in (real, imaginary, power))
-        quiet = power < _SILENCE  # has no phase, and no gradient of one
+        quiet = power < SILENCE  # has no phase, and no gradient of one
         phase = torch.atan2(imaginary.masked_fill(quiet, 0.0), real.masked_fill(quiet, 1.0))
         least = 10 ** (self.floor / 10)
         decibels, of_mel = (10 * part.clamp_min(least).log10() for part in (power, mel))
-        channels = zip((decibels, phase, of_mel), _SCALES, (True, False, True), strict=True)
+        channels = zip((decibels, phase, of_mel), SCALES, (True, False, True), strict=True)
         return torch.stack([self._scaled(*channel) for channel in channels], dim=1)
 
     def _scaled(self, channel: Tensor, scale: tuple[float, float], has_floor: bool) -> Tensor:

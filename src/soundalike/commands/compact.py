@@ -1,0 +1,46 @@
+"""``soundalike compact``."""
+
+from __future__ import annotations
+
+import argparse
+
+from soundalike.commands.arguments import path, seed, whole
+from soundalike.errors import SoundalikeError
+
+HELP = "give a model a compact embedding, fitted to synthetic sounds"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument(
+        "model", metavar="MODEL", type=path, help="model file, folder of its run, or name of a shipped model"
+    )
+    parser.add_argument("--out", type=path, required=True, help="file for the model with both embeddings")
+    parser.add_argument(
+        "--size",
+        type=whole,
+        default=1024,
+        help="the most numbers of the compact one; fewer stay possible (default: 1024)",
+    )
+    parser.add_argument("--sounds", type=whole, default=4096, help="how many to fit it to (default: 4096)")
+    parser.add_argument("--seed", type=seed, default=0, help="which sounds (default: 0)")
+    parser.add_argument("--half", action="store_true", help="write weights in 16 bits: half the size")
+    parser.add_argument("--device", default="cpu", help="default: cpu")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Fits, writes, and says what was written."""
+    from soundalike import load
+    from soundalike.compacting import with_compact
+    from soundalike.memory import keep_freed_memory
+    from soundalike.output import make_folder
+
+    keep_freed_memory()
+    if options.out.is_dir():
+        raise SoundalikeError(f"{options.out}: is a folder; give the name of a file.")
+    model = load(options.model, options.device)
+    make_folder(options.out.absolute().parent)
+    model = with_compact(model, options.size, options.sounds, options.seed, progress=True)
+    model.save(options.out, half=options.half)
+    print(f"{options.out}: {model.size} numbers a sound, or the first {options.size} components or fewer")
+    return 0
