@@ -43,10 +43,15 @@ def read(task: str, data: str | Path) -> Dataset:
     """
     if task not in TASKS:
         raise SoundalikeError(f"unknown task {task!r}: {nearest(task, TASKS)}")
-    return TASKS[task].read(_locate(task, Path(data)))
+    return TASKS[task].read(located(task, Path(data)))
 
 
-def _locate(task: str, data: Path) -> Path:
+def located(task: str, data: Path) -> Path:
+    """Where the recordings of a task lie: the path itself, or the only folder in it that holds them.
+
+    Raises:
+        SoundalikeError: there is no such place, or it has another layout.
+    """
     reader = TASKS[task]
     if reader.file and data.is_file():
         return data
@@ -56,10 +61,10 @@ def _locate(task: str, data: Path) -> Path:
             state = "neither a file nor a folder" if data.exists() else "no such file or folder"
         needed = reader.layout if reader.file else f"one with {reader.layout}"
         raise SoundalikeError(f"{data}: {state}; task {task!r} needs {needed}.")
-    if _holds(reader, data):
+    if holds(reader, data):
         return data
     children = [path for path in sorted(data.iterdir()) if path.is_dir() and path.name[0] != "."]
-    inside = [path for path in children if reader.nested and _holds(reader, path)]
+    inside = [path for path in children if reader.nested and holds(reader, path)]
     if len(inside) > 1:
         names = ", ".join(path.name for path in inside)
         raise SoundalikeError(f"{data}: task {task!r} fits more than one folder in it ({names}): give one of them.")
@@ -69,7 +74,8 @@ def _locate(task: str, data: Path) -> Path:
     return inside[0]
 
 
-def _holds(reader: Reader, folder: Path) -> bool:
+def holds(reader: Reader, folder: Path) -> bool:
+    """Whether a folder has the layout of a task."""
     try:
         return reader.holds(folder)
     except OSError:  # a neighbour that may not be looked into

@@ -18,7 +18,7 @@ _TAKE = re.compile(r"(.*[^\W_].*?)[\s_.-]+(?:take[\s_.-]*)?\(?\d+\)?", re.IGNORE
 
 def holds(folder: Path) -> bool:
     """Whether some sub-folder holds audio."""
-    return any(_has_audio(path) for path in _classes(folder))
+    return any(has_audio(path) for path in class_folders(folder))
 
 
 def read(folder: Path) -> Dataset:
@@ -29,7 +29,7 @@ def read(folder: Path) -> Dataset:
     one group in all classes. Files with identical contents always share a group. Groups serve only if every
     class keeps at least two, so that it can be trained and tested on.
     """
-    rows = [(path, top.name) for top in _classes(folder) if _has_audio(top) for path in find(top)]
+    rows = [(path, top.name) for top in class_folders(folder) if has_audio(top) for path in find(top)]
     paths, labels = [path for path, _ in rows], [label for _, label in rows]
     counts = Counter(labels)
     if len(counts) < 2:
@@ -39,7 +39,7 @@ def read(folder: Path) -> Dataset:
         raise SoundalikeError(f"{folder / rarest}: a class needs at least 2 clips, this one has {counts[rarest]}.")
 
     copies = identical(paths)
-    groupings = _groupings(folder, paths, labels, copies)
+    groupings = ways_to_group(folder, paths, labels, copies)
     for how, groups in groupings:
         folds = grouped_folds(labels, groups)
         if folds is not None:
@@ -56,18 +56,20 @@ def read(folder: Path) -> Dataset:
     return build("folder", protocol, paths=paths, labels=labels, groups=groups, folds=folds)
 
 
-def _classes(folder: Path) -> list[Path]:
+def class_folders(folder: Path) -> list[Path]:
+    """Its sub-folders, one for each class, but for hidden ones; sorted."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
 
 
-def _has_audio(folder: Path) -> bool:
+def has_audio(folder: Path) -> bool:
+    """Whether there is an audio file anywhere in a folder."""
     try:
         return bool(find(folder))
     except SoundalikeError:
         return False
 
 
-def _groupings(
+def ways_to_group(
     folder: Path, paths: Sequence[Path], labels: Sequence[str], copies: dict[Path, str]
 ) -> list[tuple[str, list[str]]]:
     """The ways of grouping that join at least two clips, each as (what it goes by, group per clip).

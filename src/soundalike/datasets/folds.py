@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -98,7 +99,10 @@ def _divide(paths: Sequence[Path], key: Callable[[Path], object]) -> list[list[P
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        raise OSError("is not a regular file")
+    return status.st_size
 
 
 def _beginning(path: Path) -> bytes:

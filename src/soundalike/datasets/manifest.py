@@ -54,7 +54,9 @@ _FOLD = re.compile(r"(\d+)(?:\.0+)?")  # pandas writes 1.0 where a cell of the c
 
 
 @dataclass(frozen=True)
-class _Clip:
+class ListedClip:
+    """A row of the table, as it says it."""
+
     row: int  # as a spreadsheet counts, the header being row 1
     path: Path
     label: str
@@ -65,7 +67,7 @@ class _Clip:
 
 def holds(data: Path) -> bool:
     """Whether it is a file, or a folder with a table of clips directly in it."""
-    return data.is_file() or bool(_tables(data))
+    return data.is_file() or bool(tables_in(data))
 
 
 def read(data: Path) -> Dataset:
@@ -93,14 +95,14 @@ def read(data: Path) -> Dataset:
     """
     source = data
     if data.is_dir():
-        tables = _tables(data)
+        tables = tables_in(data)
         if len(tables) > 1:
             names = ", ".join(path.name for path in tables)
             raise SoundalikeError(f"{data}: more than one table of clips is in it ({names}): give one of them.")
         source = tables[0]
-    listed = _unique(source, _clips(source))
+    listed = without_repeats(source, clips_of(source))
     _check_groups(source, listed)
-    clips = [clip for clip in listed if _is_there(source, clip)]
+    clips = [clip for clip in listed if is_there(source, clip)]
     if not clips:
         first = listed[0]
         raise SoundalikeError(
@@ -135,7 +137,7 @@ def read(data: Path) -> Dataset:
     )
 
 
-def _tables(folder: Path) -> list[Path]:
+def tables_in(folder: Path) -> list[Path]:
     """The tables of clips directly in a folder, by their header lines."""
     if not folder.is_dir():
         return []
@@ -143,7 +145,7 @@ def _tables(folder: Path) -> list[Path]:
     return [path for path in found if path.is_file() and {"path", "label"} <= set(header(path))]
 
 
-def _clips(source: Path) -> list[_Clip]:
+def clips_of(source: Path) -> list[ListedClip]:
     """The rows of the table, each checked by itself."""
     rows = lines(source)
     used = [column for column in ("fold", "split") if any(row.cells[column] for row in rows)]
@@ -159,7 +161,7 @@ def _clips(source: Path) -> list[_Clip]:
                 advice = "; fill the column in every row or in none" if column in used else ""
                 raise SoundalikeError(f"{source}: row {row.number}, column {column!r}: the cell is empty{advice}.")
         clips.append(
-            _Clip(
+            ListedClip(
                 row.number,
                 Path(os.path.abspath(source.parent / row.cells["path"])),
                 row.cells["label"],
@@ -190,9 +192,9 @@ def _split(source: Path, row: Line) -> str:
     return _SPLIT_WORDS[word]
 
 
-def _unique(source: Path, clips: list[_Clip]) -> list[_Clip]:
+def without_repeats(source: Path, clips: list[ListedClip]) -> list[ListedClip]:
     """The clips, those that are listed twice once; refuses a file that two rows list differently."""
-    first: dict[Path, _Clip] = {}
+    first: dict[Path, ListedClip] = {}
     for clip in clips:
         other = first.setdefault(clip.path, clip)
         for column in ("label", "split", "fold", "group"):
@@ -205,9 +207,9 @@ def _unique(source: Path, clips: list[_Clip]) -> list[_Clip]:
     return list(first.values())
 
 
-def _check_groups(source: Path, clips: list[_Clip]) -> None:
+def _check_groups(source: Path, clips: list[ListedClip]) -> None:
     """Refuses a group that lies in two folds, or in train and test: its clips would be learned from and tested on."""
-    seen: dict[str, _Clip] = {}
+    seen: dict[str, ListedClip] = {}
     for clip in clips:
         if clip.group and clip.split != "validation":
             other = seen.setdefault(clip.group, clip)
@@ -219,7 +221,8 @@ def _check_groups(source: Path, clips: list[_Clip]) -> None:
                 )
 
 
-def _is_there(source: Path, clip: _Clip) -> bool:
+def is_there(source: Path, clip: ListedClip) -> bool:
+    """Whether the file of a clip is on disk."""
     try:
         if clip.path.is_dir():
             raise SoundalikeError(f"{source}: row {clip.row}, column 'path': {clip.path} is a folder, not a file.")
@@ -228,7 +231,7 @@ def _is_there(source: Path, clip: _Clip) -> bool:
         return False
 
 
-def _given_folds(source: Path, clips: list[_Clip]) -> tuple[list[int], str]:
+def _given_folds(source: Path, clips: list[ListedClip]) -> tuple[list[int], str]:
     """The folds of the table, counted from 1, and the sentence on them."""
     numbers = [clip.fold or 0 for clip in clips]
     protocol = f"{len(set(numbers))} folds of {source.name}"
@@ -237,7 +240,7 @@ def _given_folds(source: Path, clips: list[_Clip]) -> tuple[list[int], str]:
     return numbers, protocol
 
 
-def _made_folds(source: Path, clips: list[_Clip]) -> tuple[list[int], str]:
+def _made_folds(source: Path, clips: list[ListedClip]) -> tuple[list[int], str]:
     """Folds for clips that come without, and the sentence on how they were made."""
     labels, paths = [clip.label for clip in clips], [clip.path for clip in clips]
     counts = Counter(labels)

@@ -1,0 +1,144 @@
+"""``soundalike classify``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from soundalike.commands.arguments import name_broken, number, path, whole
+from soundalike.errors import AudioError, SoundalikeError
+
+if TYPE_CHECKING:
+    from soundalike.teaching import Taught
+
+HELP = "name sounds with a classifier that was taught"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument(
+        "files", nargs="+", type=path, metavar="FILE_OR_FOLDER", help="audio files, or folders searched for them"
+    )
+    parser.add_argument(
+        "--with", dest="taught", required=True, type=path, metavar="FILE", help="what soundalike teach wrote"
+    )
+    parser.add_argument("--out", type=path, help="file to write: .csv or .jsonl (default: CSV on stdout)")
+    parser.add_argument("--every", type=number, help="seconds: a time line of events, and not a label for each file")
+    parser.add_argument("--window", type=number, help="with --every: seconds that are heard at once (default: taught)")
+    parser.add_argument(
+        "--labels", type=path, help="with --every: Audacity label file; of several recordings, a folder for them"
+    )
+    parser.add_argument("--all", action="store_true", help="with --every: also the stretches that are none of these")
+    parser.add_argument("--top", type=whole, default=0, help="also the most likely classes of each file, so many")
+    parser.add_argument(
+        "--none-of-these",
+        type=number,
+        metavar="SHARE",
+        help="part of sounds of the taught kinds that may be called none of these (default: 0.05; 0: never)",
+    )
+    parser.add_argument("--device", default="cpu", help="default: cpu")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Names the sounds, row by row, and then the files that were left out."""
+    _check(options)
+    from soundalike import audio
+    from soundalike.memory import keep_freed_memory
+    from soundalike.teaching import SHARE, Taught, writing
+
+    keep_freed_memory()
+    writing.check_table(options.out)
+    files = audio.find(options.files)
+    labels = None if options.labels is None else writing.label_files(options.labels, files)
+    taught = Taught.load(options.taught, options.device)
+    share = SHARE if options.none_of_these is None else options.none_of_these
+    if options.every is None:
+        return name_broken(_name(taught, files, options, share))
+    return name_broken(_follow(taught, files, options, share, labels))
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.every is None:
+        for name in ("window", "labels", "all"):
+            if getattr(options, name):
+                raise SoundalikeError(f"--{name} is about time lines: give --every SECONDS with it, such as 0.5.")
+    elif options.top:
+        raise SoundalikeError("--top is about whole files: leave it out with --every.")
+    for name in ("every", "window"):
+        value = getattr(options, name)
+        if value is not None and not 0.01 <= value <= 3600:
+            raise SoundalikeError(f"--{name} is {value:g} s: give 0.01 to 3600.")
+    if options.none_of_these is not None and not 0 <= options.none_of_these < 1:
+        raise SoundalikeError(f"--none-of-these is {options.none_of_these:g}: give a part from 0 to below 1.")
+    if options.top < 0:
+        raise SoundalikeError(f"--top is {options.top}: give 0 or more.")
+
+
+def _name(taught: Taught, files: list[Path], options: argparse.Namespace, share: float) -> list[tuple[Path, str]]:
+    """A row for each file; gives the broken ones."""
+    from soundalike.decoding import failure, file_progress
+    from soundalike.teaching import writing
+    from soundalike.teaching.files import classify_files
+
+    broken = []
+    top = min(options.top, len(taught.classes))
+    with (
+        writing.open_table(options.out, writing.answer_columns(top)) as table,
+        file_progress(len(files), True, "classifying") as advance,
+    ):
+        for file, answer in classify_files(taught, files, share):
+            if isinstance(answer, AudioError):
+                broken.append((file, failure(file, answer).reason))
+            else:
+                table.write(writing.answer_row(file, answer, top))
+            advance(1)
+    return broken
+
+
+def _follow(
+    taught: Taught, files: list[Path], options: argparse.Namespace, share: float, labels: list[Path] | None
+) -> list[tuple[Path, str]]:
+    """The events of each recording; gives the broken ones."""
+    from soundalike.decoding import failure
+    from soundalike.teaching import time_line, writing
+
+    broken = []
+    with writing.open_table(options.out, writing.EVENT_COLUMNS) as table, _progress(files) as heard:
+        for place, file in enumerate(files):
+            with ExitStack() as open_files:
+                stream = None
+                if labels is not None:
+                    stream = open_files.enter_context(
+                        labels[place].open("w", encoding="utf-8", errors="backslashreplace", newline="")
+                    )
+                try:
+                    for event in time_line(taught, file, options.every, options.window, share, options.all, heard):
+                        table.write(writing.event_row(file, event))
+                        if stream is not None:
+                            writing.write_label(stream, event)
+                except AudioError as error:
+                    broken.append((file, failure(file, error).reason))
+    return broken
+
+
+@contextmanager
+def _progress(files: list[Path]) -> Iterator[Callable[[float], None]]:
+    """A function to call with seconds that were heard, and a display of them on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+    from rich.text import Text
+
+    from soundalike import audio
+
+    class Heard(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            rate = f", {task.completed / task.elapsed:.0f} times as fast as it plays" if task.elapsed else ""
+            return Text(f"{task.completed / 60:.1f} min heard{rate}")
+
+    columns = ("{task.description}", BarColumn(), Heard(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as display:
+        task = display.add_task("listening", total=sum(audio.duration(file) or 0.0 for file in files) or None)
+        yield lambda seconds: display.advance(task, seconds)

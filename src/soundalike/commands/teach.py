@@ -1,0 +1,103 @@
+"""``soundalike teach``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from soundalike.commands.arguments import TASKS, check_apart, name_broken, number, path
+
+if TYPE_CHECKING:
+    from soundalike.teaching import Lesson
+
+HELP = "teach a classifier from a folder per class"
+_MOST_SHOWN = 20  # classes up to which the confusion matrix is printed
+_WIDEST = 14  # letters of a class in it
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument(
+        "data",
+        metavar="FOLDER",
+        type=path,
+        help="folder with a sub-folder of sounds for each class, or a CSV table with the columns path and label",
+    )
+    parser.add_argument("--out", type=path, required=True, help="file to write: encoder and classifier, .safetensors")
+    parser.add_argument("--model", type=path, help="encoder: a model file or the folder of its run (default: shipped)")
+    parser.add_argument("--task", help=f"how FOLDER is read (default: told from it): {TASKS}")
+    parser.add_argument(
+        "--window",
+        type=number,
+        help="seconds that are heard at once in long recordings (default: as long as the clips, 0.5 to 1)",
+    )
+    parser.add_argument("--report", type=path, help="confusion matrix as a file: .html or .csv")
+    parser.add_argument("--device", default="cpu", help="default: cpu")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Teaches, says how well that went, and names the files that were left out."""
+    from soundalike import load
+    from soundalike.memory import keep_freed_memory
+    from soundalike.teaching import hold_lesson, report
+
+    keep_freed_memory()
+    report.check_places(options.out, options.report)
+    if options.report is not None:
+        check_apart(options.report, [options.data])
+    model = load(options.model, options.device)
+    lesson = hold_lesson(options.data, model, options.task, options.window, progress=True)
+    lesson.taught.save(options.out)
+    _print(lesson)
+    for warning in lesson.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    for note in lesson.notes:
+        print(f"note: {note.path}: {note.reason}", file=sys.stderr)
+    if options.report is not None:
+        report.write(lesson, options.report)
+        print(options.report)
+    command = f"soundalike classify FILES --with {shlex.quote(str(options.out))}"
+    print(f"{options.out}: {len(lesson.taught.classes)} classes; {command}")
+    return name_broken((failure.path, failure.reason) for failure in lesson.failures)
+
+
+def _print(lesson: Lesson) -> None:
+    """Classes, accuracy, what is confused, and the matrix."""
+    clips, estimate = lesson.taught.about["clips"], lesson.estimate
+    width = max(map(len, clips))
+    confusion = estimate.confusion if estimate else [[0] * len(clips)] * len(clips)
+    for place, (label, count) in enumerate(clips.items()):
+        tested = sum(confusion[place])
+        told = f"{confusion[place][place]} of {tested} told" if tested else "not tested"
+        print(f"{label:<{width}}  {count:>5} clip{'s' if count != 1 else ' '}  {told}")
+    if estimate is None:
+        return
+    print(
+        f"accuracy {100 * estimate.accuracy:.1f} % ± {100 * estimate.std:.1f} on {estimate.tested} clips that were "
+        f"held out ({estimate.how}); always the largest class: {100 * estimate.chance:.1f} %"
+    )
+    if abs(estimate.balanced - estimate.accuracy) >= 0.01 or max(clips.values()) > 2 * min(clips.values()):
+        print(f"balanced accuracy {100 * estimate.balanced:.1f} %: the mean of what is told of each class")
+    labels = list(clips)
+    pairs = sorted(
+        ((confusion[i][j], labels[i], labels[j]) for i in range(len(labels)) for j in range(len(labels)) if i != j),
+        reverse=True,
+    )
+    often = [f"{true} for {answer} ({count})" for count, true, answer in pairs[:3] if count]
+    if often:
+        print(f"most often taken: {', '.join(often)}")
+    if 2 <= len(labels) <= _MOST_SHOWN:
+        _print_matrix(labels, confusion)
+
+
+def _print_matrix(labels: list[str], confusion: list[list[int]]) -> None:
+    names = [label if len(label) <= _WIDEST else f"{label[: _WIDEST - 1]}…" for label in labels]
+    width = max(map(len, names))
+    cell = max(3, len(str(max(map(max, confusion)))), len(str(len(names))) + 1)
+    print(f"\n{'true class':<{max(width + 4, 10)}} answer")
+    print(" " * (width + 4) + "".join(f"{place:>{cell}}" for place in range(1, len(names) + 1)))
+    for place, (name, counts) in enumerate(zip(names, confusion, strict=True), start=1):
+        print(f"{place:>2} {name:<{width}} " + "".join(f"{count or '.':>{cell}}" for count in counts))
+    print()

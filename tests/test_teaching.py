@@ -1,0 +1,401 @@
+"""Teaching: made-up sounds that are easy to tell, in folders as people have them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import soundalike
+from soundalike.errors import SoundalikeError
+from soundalike.model import SoundModel
+from soundalike.probe.linear import fit_linear
+from soundalike.recipe import Recipe
+from soundalike.teaching import NONE, Lesson, Taught, hold_lesson, teach
+from soundalike.teaching.distance import Distance
+from soundalike.teaching.duplicates import twins
+from soundalike.teaching.estimate import make_splits, temperature
+from soundalike.teaching.lesson import loudest
+from soundalike.teaching.listing import read
+
+RATE = 16_000
+
+
+def sound(kind: str, seed: int, seconds: float = 0.6) -> np.ndarray:
+    """A low tone, a high tone, or a hiss, each a little different with every seed."""
+    draw = np.random.default_rng(seed)
+    time = np.arange(round(seconds * RATE)) / RATE
+    if kind == "hiss":
+        return (0.1 * draw.standard_normal(len(time))).astype(np.float32)
+    hertz = {"low": 200, "high": 2500}[kind] * draw.uniform(0.95, 1.05)
+    clean = 0.3 * np.sin(2 * np.pi * (hertz * time + draw.uniform()))
+    return (clean + 0.01 * draw.standard_normal(len(time))).astype(np.float32)
+
+
+def write(folder: Path, clips: dict[str, int], seconds: float = 0.6) -> Path:
+    """So many clips of each kind, in a sub-folder for each."""
+    for kind, count in clips.items():
+        (folder / kind).mkdir(parents=True)
+        for number in range(count):
+            name = f"{chr(97 + number)} clip.wav"
+            soundfile.write(folder / kind / name, sound(kind, 100 * len(kind) + number, seconds), RATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tiny: Recipe) -> SoundModel:
+    return SoundModel(tiny)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("taught") / "sounds of mine é", {"low": 6, "high": 6, "hiss": 6})
+
+
+@pytest.fixture(scope="module")
+def lesson(folder: Path, model: SoundModel) -> Lesson:
+    return hold_lesson(folder, model)
+
+
+# what is taught
+
+
+def test_what_differs_is_told_apart(lesson: Lesson) -> None:
+    assert lesson.taught.classes == ["high", "hiss", "low"]
+    estimate = lesson.estimate
+    assert estimate is not None
+    assert estimate.accuracy == 1
+    assert estimate.tested == 18
+    assert estimate.chance == pytest.approx(1 / 3)
+    assert np.array_equal(estimate.confusion, 6 * np.eye(3))
+    assert lesson.warnings == []
+    for kind in ("low", "high", "hiss"):
+        answer = lesson.taught.classify(sound(kind, 7))
+        assert answer.label == kind
+        assert answer.known
+        assert answer.probability == max(answer.probabilities.values())
+        assert sum(answer.probabilities.values()) == pytest.approx(1)
+
+
+def test_random_labels_are_not_told_and_it_says_so(tmp_path: Path, model: SoundModel) -> None:
+    for number in range(16):
+        place = tmp_path / "ab"[number % 2]
+        place.mkdir(exist_ok=True)
+        soundfile.write(place / f"{chr(97 + number)}.wav", sound("hiss", number), RATE)
+    lesson = hold_lesson(tmp_path, model)
+    assert lesson.estimate is not None
+    assert lesson.estimate.accuracy < 0.8
+    assert any("no better than" in warning for warning in lesson.warnings)
+
+
+def test_a_file_holds_encoder_and_classifier(lesson: Lesson, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine é.safetensors"
+    lesson.taught.save(out)
+    again = soundalike.load_taught(out)
+    clip = next((folder / "low").iterdir())
+    before, after = lesson.taught.classify(clip), again.classify(str(clip))
+    assert (before.label, before.distance) == (after.label, after.distance)
+    assert before.probabilities == pytest.approx(after.probabilities, abs=1e-6)
+    assert again.about == lesson.taught.about
+    assert again.about["clips"] == {"high": 6, "hiss": 6, "low": 6}
+    # it is an encoder, too
+    assert np.array_equal(soundalike.load(out).embed(clip), lesson.taught.model.embed(clip))
+
+
+def test_a_waveform_of_another_rate_is_the_same_sound(lesson: Lesson) -> None:
+    import soxr
+
+    faster = soxr.resample(sound("high", 3), RATE, 44_100)
+    assert lesson.taught.classify(faster, sample_rate=44_100).label == "high"
+
+
+def test_a_plain_model_is_refused(model: SoundModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "plain.safetensors")
+    with pytest.raises(SoundalikeError, match="without a classifier; soundalike teach"):
+        Taught.load(tmp_path / "plain.safetensors")
+
+
+def test_teaching_leaves_the_model_alone(folder: Path, tiny: Recipe) -> None:
+    model = SoundModel(tiny)
+    before = {name: tensor.clone() for name, tensor in model.encoder.state_dict().items()}
+    taught = teach(folder, model)
+    assert all(bool((tensor == before[name]).all()) for name, tensor in model.encoder.state_dict().items())
+    assert taught.model is not model
+
+
+# none of these
+
+
+def test_silence_and_what_is_far_away_are_none_of_these(tmp_path: Path, model: SoundModel) -> None:
+    taught = teach(write(tmp_path / "two", {"low": 8, "high": 8}), model)
+    silent = taught.classify(np.zeros(RATE, np.float32))
+    assert (silent.label, silent.probability, silent.distance) == (NONE, None, None)
+    hiss = taught.classify(sound("hiss", 1))
+    assert hiss.label == NONE
+    assert hiss.distance is not None
+    assert hiss.distance > 1
+    assert taught.classify(sound("hiss", 1), none_of_these=0).label in taught.classes
+
+
+def test_of_the_taught_sounds_few_are_none_of_these(lesson: Lesson) -> None:
+    labels = [lesson.taught.classify(sound("low", seed)).label for seed in range(500, 520)]
+    assert labels.count("low") >= 15
+
+
+def test_a_larger_share_calls_more_sounds_none_of_these(lesson: Lesson) -> None:
+    sounds = [sound("low", seed) for seed in range(600, 612)]
+    counts = [
+        sum(not answer.known for answer in lesson.taught.answers(sounds, share)) for share in (0, 0.05, 0.5, 0.95)
+    ]
+    assert counts == sorted(counts)
+    assert counts[0] == 0 < counts[-1]
+
+
+def test_distance_grows_with_the_way_from_the_classes() -> None:
+    draw = np.random.default_rng(0)
+    labels = np.repeat(["a", "b"], 30)
+    vectors = draw.standard_normal((60, 10)).astype(np.float32)
+    vectors[:, 0] += 8 * (labels == "b")
+    distance = Distance.fit(vectors, labels, fit_linear(vectors, labels))
+    far = np.zeros((3, 10), np.float32)
+    far[:, 0] = (8, 8, 8)
+    far[:, 1] = (0, 5, 10)
+    assert np.all(np.diff(distance(far)) > 0)
+    assert distance(far)[2] > np.quantile(distance(vectors), 0.99)
+
+
+def test_distance_of_classes_with_one_sound_each_and_of_sounds_all_alike() -> None:
+    labels = np.array(["a", "b"])
+    vectors = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
+    assert np.isfinite(Distance.fit(vectors, labels, fit_linear(vectors, labels))(vectors)).all()
+    alike = np.ones((2, 2), np.float32)
+    assert np.isfinite(Distance.fit(alike, labels, fit_linear(alike, labels))(vectors)).all()
+
+
+def test_directions_of_many_sounds_need_no_matrix_of_their_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw, sizes = np.random.default_rng(0), [0]
+    labels = np.array(["a"] * 300 + ["b"] * 2)
+    vectors = draw.standard_normal((302, 30)).astype(np.float32)
+    vectors[300:, 3] += 50
+    probe = fit_linear(vectors, labels)
+    exact = Distance.fit(vectors, labels, probe)(vectors)
+    eigh = np.linalg.eigh
+    monkeypatch.setattr("soundalike.teaching.distance._MOST", 100)
+    monkeypatch.setattr(np.linalg, "eigh", lambda matrix: sizes.append(len(matrix)) or eigh(matrix))
+    np.testing.assert_allclose(Distance.fit(vectors, labels, probe)(vectors), exact, rtol=0.01, atol=0.01)
+    assert max(sizes) <= 30
+    alike = np.ones((302, 30), np.float32)
+    assert np.isfinite(Distance.fit(alike, labels, fit_linear(alike, labels))(vectors)).all()
+
+
+def test_temperature_makes_probabilities_right() -> None:
+    draw = np.random.default_rng(0)
+    true = draw.standard_normal((4000, 3)) * 1.5
+    noise = draw.gumbel(size=true.shape)
+    truth = (true + noise).argmax(1)  # the softmax of `true` is its probability
+    for factor in (0.5, 1.0, 4.0):
+        assert temperature(factor * true, truth) == pytest.approx(factor, rel=0.1)
+
+
+def test_a_few_clips_that_are_all_told_give_no_certainty() -> None:
+    logits = np.array([[3.0, 0.0], [0.0, 3.0], [3.0, 0.0], [0.0, 3.0]])
+    scaled = logits / temperature(logits, np.array([0, 1, 0, 1]))
+    best = (np.exp(scaled).max(1) / np.exp(scaled).sum(1)).mean()
+    assert 0.7 < best < 0.95
+
+
+# small classes, copies, broken files
+
+
+def test_two_clips_a_class_are_taught(tmp_path: Path, model: SoundModel) -> None:
+    lesson = hold_lesson(write(tmp_path / "few", {"low": 2, "high": 2}), model)
+    assert lesson.estimate is not None
+    assert lesson.estimate.tested == 4
+    assert any("high, low: fewer than 5 clips" in warning for warning in lesson.warnings)
+    assert lesson.taught.classify(sound("low", 9), none_of_these=0).label == "low"
+
+
+def test_a_class_of_one_clip_is_taught_and_not_tested(tmp_path: Path, model: SoundModel) -> None:
+    lesson = hold_lesson(write(tmp_path / "one", {"low": 5, "high": 5, "hiss": 1}), model)
+    assert lesson.estimate is not None
+    assert np.array(lesson.estimate.confusion).sum(1).tolist() == [5, 0, 5]
+    assert any(warning.startswith("hiss: one clip only") for warning in lesson.warnings)
+    assert "hiss" in lesson.taught.classes
+
+
+def test_one_clip_a_class_has_no_estimate(tmp_path: Path, model: SoundModel) -> None:
+    lesson = hold_lesson(write(tmp_path / "ones", {"low": 1, "high": 1}), model)
+    assert lesson.estimate is None
+    assert any("no clip could be held out" in warning for warning in lesson.warnings)
+    assert lesson.taught.classify(sound("low", 9)).label == "low"
+
+
+def test_uneven_classes(tmp_path: Path, model: SoundModel) -> None:
+    lesson = hold_lesson(write(tmp_path / "uneven", {"low": 20, "high": 2}), model)
+    assert any("low has 20 clips and high has 2" in warning for warning in lesson.warnings)
+
+
+def test_a_file_in_two_classes_is_named(tmp_path: Path, model: SoundModel) -> None:
+    folder = write(tmp_path / "wrong", {"low": 5, "high": 5})
+    shutil.copy(folder / "low" / "a clip.wav", folder / "high" / "other.wav")
+    warnings = hold_lesson(folder, model).warnings
+    assert any(
+        "error in the labels" in one and "low/a clip.wav" in one and "high/other.wav" in one for one in warnings
+    )
+
+
+def test_copies_do_not_leak(tmp_path: Path, model: SoundModel) -> None:
+    folder = tmp_path / "copies"
+    for number in range(10):  # labels mean nothing, but every clip is there twice
+        place = folder / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        one = sound("hiss", number)
+        soundfile.write(place / f"{chr(97 + number)}.wav", one, RATE)
+        soundfile.write(place / f"{chr(107 + number)}.flac", 0.7 * one, RATE)  # other bytes, other level
+    lesson = hold_lesson(folder, model)
+    assert any("sound nearly the same" in warning for warning in lesson.warnings)
+    assert lesson.estimate is not None
+    assert lesson.estimate.accuracy < 0.9
+
+
+def test_twins_share_a_name(tmp_path: Path) -> None:
+    paths = []
+    for number, content in enumerate(["x", "y", "x", "z"]):
+        paths.append(tmp_path / f"{number}.wav")
+        paths[-1].write_text(content)
+    vectors = np.eye(4)
+    vectors[3] = vectors[1]
+    names, warnings = twins(paths, np.array(["a", "a", "a", "a"]), vectors)
+    assert names[0] == names[2] != names[1] == names[3]
+    assert len(warnings) == 2
+    _, warnings = twins(paths, np.array(["a", "a", "a", "a"]), vectors, folds=np.array([1, 1, 2, 1]))
+    assert any("1 pair of clips that are the same, or sound so, in different folds" in one for one in warnings)
+
+
+def test_broken_files_are_left_out_and_named(tmp_path: Path, model: SoundModel) -> None:
+    folder = write(tmp_path / "broken", {"low": 4, "high": 4})
+    (folder / "low" / "empty.wav").touch()
+    lesson = hold_lesson(folder, model)
+    assert [failure.path.name for failure in lesson.failures] == ["empty.wav"]
+    assert lesson.taught.about["clips"] == {"high": 4, "low": 4}
+
+
+def test_a_class_without_a_readable_file_is_refused(tmp_path: Path, model: SoundModel) -> None:
+    folder = write(tmp_path / "gone", {"low": 4})
+    (folder / "high").mkdir()
+    (folder / "high" / "broken.wav").write_text("no sound")
+    with pytest.raises(SoundalikeError, match=r"fewer than two classes are left.*broken\.wav"):
+        hold_lesson(folder, model)
+
+
+def test_a_silent_clip_is_named(tmp_path: Path, model: SoundModel) -> None:
+    folder = write(tmp_path / "silent", {"low": 4, "high": 4})
+    soundfile.write(folder / "low" / "nothing.wav", np.zeros(RATE), RATE)
+    assert any("nothing.wav: nothing but silence" in warning for warning in hold_lesson(folder, model).warnings)
+
+
+# folds
+
+
+def test_folds_keep_groups_together_and_train_on_every_class() -> None:
+    draw = np.random.default_rng(0)
+    labels = draw.choice(["a", "b", "c"], 60)
+    groups = [str(number) for number in draw.integers(0, 20, 60)]
+    splits, codes, how = make_splits(labels, [("speaker", groups)])
+    assert "grouped by speaker" in how
+    assert sorted(np.concatenate([split.test for split in splits])) == list(range(60))
+    for split in splits:
+        assert not set(codes[split.train]) & set(codes[split.test])
+        assert set(labels[split.train]) == {"a", "b", "c"}
+
+
+def test_a_small_class_does_not_cost_the_others_their_folds() -> None:
+    labels = np.array(["a"] * 20 + ["b"] * 2)
+    splits, _, _ = make_splits(labels, [("", [str(number) for number in range(22)])])
+    assert len(splits) == 5
+    assert all((labels[split.train] == "b").any() for split in splits)
+
+
+# what may be given
+
+
+def test_a_table_is_read_like_a_folder(folder: Path, model: SoundModel, tmp_path: Path) -> None:
+    rows = [f'"{path}",{path.parent.name}' for path in sorted(folder.rglob("*.wav"))]
+    table = tmp_path / "my clips.csv"
+    table.write_text("\n".join(["path,label", *rows, "gone.wav,low"]), encoding="utf-8")
+    lesson = hold_lesson(table, model)
+    assert lesson.taught.about["clips"] == {"high": 6, "hiss": 6, "low": 6}
+    assert lesson.warnings == ["1 of the listed files are not there."]
+
+
+def test_a_table_with_folds_of_its_own_keeps_them(folder: Path, model: SoundModel, tmp_path: Path) -> None:
+    rows = [f'"{path}",{path.parent.name},{1 + row % 3}' for row, path in enumerate(sorted(folder.rglob("*.wav")))]
+    table = tmp_path / "clips.csv"
+    table.write_text("\n".join(["path,label,fold", *rows]), encoding="utf-8")
+    estimate = hold_lesson(table, model).estimate
+    assert estimate is not None
+    assert len(estimate.folds) == 3
+    assert "clips.csv" in estimate.how
+
+
+def test_groups_hold_where_the_folds_of_a_table_are_lost(folder: Path, tmp_path: Path) -> None:
+    clips = sorted(folder.rglob("*.wav"))
+    rows = [f'"{path}",{path.parent.name},{row % 3},{"train" if row else "test"}' for row, path in enumerate(clips)]
+    table = tmp_path / "clips.csv"
+    table.write_text("\n".join(["path,label,group,split", rows[0].replace(",0,", ",alone,"), *rows[1:]]), "utf-8")
+    whole = read(table)
+    assert whole.own is not None
+    left = whole.select(np.arange(1, len(clips)))  # the only clip to test on could not be read
+    assert left.own is None
+    ((how, groups),) = left.groupings
+    assert groups == [str(row % 3) for row in range(1, len(clips))]
+    splits, codes, how = make_splits(left.labels, left.groupings)
+    assert "grouped by the groups of the data" in how
+    assert all(not set(codes[split.train]) & set(codes[split.test]) for split in splits)
+
+
+def test_wrong_places_are_told_in_one_sentence(tmp_path: Path, folder: Path) -> None:
+    flat, bare, single, text = (tmp_path / name for name in ("flat", "bare", "single", "notes.csv"))
+    flat.mkdir()
+    soundfile.write(flat / "a.wav", sound("low", 0), RATE)
+    bare.mkdir()
+    write(single, {"low": 2})
+    text.write_text("hello\nworld\n")
+    cases = {
+        tmp_path / "nowhere": "no such file or folder",
+        flat: "no sub-folders",
+        bare: "holds no sounds",
+        single: "only one sub-folder, low,",
+        text: "not a table of clips",
+        flat / "a.wav": "one sound; give a folder",
+    }
+    for place, said in cases.items():
+        with pytest.raises(SoundalikeError, match=said):
+            read(place)
+    with pytest.raises(SoundalikeError, match="unknown task 'foldr': did you mean 'folder'"):
+        read(folder, "foldr")
+
+
+# windows
+
+
+def test_the_loudest_window() -> None:
+    waveform = np.zeros(1000, np.float32)
+    waveform[600:700] = 1
+    window = loudest(waveform, 200)
+    assert len(window) == 200
+    assert window.sum() == 100
+    assert np.array_equal(loudest(waveform, 1000), waveform)
+
+
+def test_long_clips_are_taught_in_windows_too(tmp_path: Path, model: SoundModel) -> None:
+    taught = teach(write(tmp_path / "long", {"low": 4, "high": 4}, seconds=2.0), model)
+    assert taught.window == 1.0
+    assert len(taught.piece_distances) == 8
+    assert teach(tmp_path / "long", model, window=1.8).window == 1.8
+    short = teach(write(tmp_path / "short", {"low": 4, "high": 4}, seconds=0.7), model)
+    assert short.window == pytest.approx(0.7)
+    assert len(short.piece_distances) == 0
