@@ -1,0 +1,153 @@
+"""``soundalike search``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from soundalike.commands.arguments import name_broken, number, path, whole
+from soundalike.errors import AudioError, SoundalikeError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from soundalike.index import Found, Index
+
+HELP = "find the sounds of an index that are nearest to a sound, or those that are the same recording"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("queries", nargs="*", type=path, metavar="QUERY", help="audio files to search for")
+    parser.add_argument("--index", required=True, type=path, metavar="INDEX", help="that soundalike index wrote")
+    parser.add_argument("--count", type=whole, help="nearest sounds for each query; default: 10")
+    parser.add_argument("--from", dest="start", type=number, metavar="SECONDS", help="where in the query to begin")
+    parser.add_argument("--seconds", type=number, help="how much of the query to search for; default: all")
+    parser.add_argument(
+        "--duplicates", action="store_true", help="instead: groups of sounds of the index that are the same recording"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=number,
+        help="similarity from which sounds are duplicates, without comparing their waveforms",
+    )
+    parser.add_argument("--out", type=path, help="table to write instead of printing: .csv or .jsonl")
+    parser.add_argument("--model", type=path, help="that made the index; default: found by what the index says of it")
+    parser.add_argument("--device", default="cpu", help="default: cpu")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Searches, and names the queries that could not be read."""
+    from soundalike import load
+    from soundalike.commands.rows import check_table, write_table
+    from soundalike.index import Index
+
+    _check(options)
+    if options.out is not None:
+        check_table(options.out)
+    index = Index.load(options.index, device=options.device)
+    broken: list[tuple[Path, str]] = []
+    if options.duplicates:
+        rows = _duplicates(index, options)
+    else:
+        if options.model is not None:
+            index = Index(index.store, load(options.model, options.device))
+        rows, broken = _search(index, options)
+    if options.out is not None:
+        first = ("group",) if options.duplicates else ("query", "rank")
+        write_table(rows, (*first, "similarity", "path", "identical"), options.out)
+        print(f"{options.out}: {len(rows):,} rows")
+    return name_broken(broken)
+
+
+def _check(options: argparse.Namespace) -> None:
+    of_query = {"--count": options.count, "--from": options.start, "--seconds": options.seconds}
+    if options.duplicates:
+        given = [name for name, value in of_query.items() if value is not None]
+        if options.queries or given:
+            what = options.queries[0] if options.queries else given[0]
+            raise SoundalikeError(f"--duplicates compares the sounds of the index with each other; leave out {what}.")
+        return
+    if not options.queries:
+        raise SoundalikeError("give an audio file to search for, or --duplicates.")
+    if options.threshold is not None:
+        raise SoundalikeError("--threshold is for --duplicates; leave it out, or give --count.")
+    if options.count is not None and options.count < 1:
+        raise SoundalikeError(f"--count is {options.count}: it must be at least 1.")
+    if options.start is not None and not 0 <= options.start < float("inf"):
+        raise SoundalikeError(f"--from is {options.start:g}: give the seconds from the beginning, 0 or more.")
+    if options.seconds is not None and not options.seconds > 0:
+        raise SoundalikeError(f"--seconds is {options.seconds:g}: it must be above 0.")
+
+
+def _search(index: Index, options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[tuple[Path, str]]]:
+    """Rows of a table, and the queries that could not be read."""
+    rows: list[dict[str, Any]] = []
+    broken: list[tuple[Path, str]] = []
+    for query in options.queries:
+        try:
+            found = _found(index, query, options)
+        except AudioError as error:
+            if len(options.queries) == 1:
+                raise
+            broken.append((query, str(error).removeprefix(f"{query}: ")))
+            continue
+        if options.out is None:
+            _print(query, found)
+        for rank, each in enumerate(found, 1):
+            rows.append(
+                {
+                    "query": str(query),
+                    "rank": rank,
+                    "similarity": round(each.similarity, 4),
+                    "path": str(each.path),
+                    "identical": each.identical,
+                }
+            )
+    return rows, broken
+
+
+def _found(index: Index, query: Path, options: argparse.Namespace) -> list[Found]:
+    from soundalike import audio
+
+    count = 10 if options.count is None else options.count
+    if options.start is None and options.seconds is None:
+        return index.search(query, count)
+    start, rate = options.start or 0.0, index.model.sample_rate
+    end = None if options.seconds is None else start + options.seconds
+    waveform = audio.load(query, rate, end)
+    piece = waveform[round(start * rate) :]
+    if not len(piece):
+        raise AudioError(f"{query}: is {len(waveform) / rate:.1f} s long and ends before --from {start:g}.")
+    return index.search(piece, count)
+
+
+def _print(query: Path, found: list[Found]) -> None:
+    print(query)
+    for rank, each in enumerate(found, 1):
+        itself = each.identical and each.path.exists() and query.exists() and each.path.samefile(query)
+        what = "  (the query itself)" if itself else "  (identical contents)" if each.identical else ""
+        print(f"  {rank:>3}  {each.similarity:6.3f}  {each.path}{what}")
+
+
+def _duplicates(index: Index, options: argparse.Namespace) -> list[dict[str, Any]]:
+    groups = index.duplicates(options.threshold, progress=True)
+    rows: list[dict[str, Any]] = []
+    for place, group in enumerate(groups, 1):
+        if options.out is None:
+            print(f"{place}: {len(group)} sounds")
+        for each in group:
+            if options.out is None:
+                print(f"  {each.similarity:6.3f}  {each.path}{'  (identical contents)' if each.identical else ''}")
+            rows.append(
+                {
+                    "group": place,
+                    "similarity": round(each.similarity, 4),
+                    "path": str(each.path),
+                    "identical": each.identical,
+                }
+            )
+    if not groups:
+        print("no duplicates", file=sys.stderr)
+    return rows
