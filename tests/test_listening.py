@@ -7,10 +7,8 @@ import io
 import json
 import math
 import re
-import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ import pytest
 import soundfile
 import torch
 
+from browser import CHROMIUM, Page, opened
 from soundalike.cli import main
 from soundalike.difference import differences, in_words, label
 from soundalike.errors import SoundalikeError
@@ -26,40 +25,6 @@ from soundalike.model import SoundModel
 from soundalike.recipe import Recipe
 from soundalike.synth import VOICES, ParameterSpec, Voice
 from soundalike.views.view import HELD_OUT
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--mute-audio",
-    "--autoplay-policy=no-user-gesture-required",
-]
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and the text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-        self.text = " ".join(self.text.split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")
@@ -301,15 +266,6 @@ def test_mistakes_are_one_sentence(
 def test_seed_out_of_range_in_the_library(small: Recipe, tmp_path: Path) -> None:
     with pytest.raises(SoundalikeError, match="seed is -1"):
         listen(small, tmp_path / "p.html", seed=-1)
-
-
-def opened(page: Path, folder: Path) -> Page:
-    """The page as a headless browser has it after all its scripts."""
-    assert CHROMIUM is not None
-    command = [CHROMIUM, *QUIET, f"--user-data-dir={folder}", "--dump-dom"]
-    answer = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=120)
-    assert answer.returncode == 0, answer.stderr
-    return Page(answer.stdout)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")

@@ -1,0 +1,138 @@
+"""``soundalike map``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from soundalike.commands.arguments import name_broken, number, path, seed, whole
+from soundalike.errors import SoundalikeError
+
+if TYPE_CHECKING:
+    from soundalike.embedding import Embedded
+
+HELP = "write a page with the sounds of a folder as points to hover and hear"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("folder", type=path, metavar="FOLDER", help="folder searched for audio files")
+    parser.add_argument("--out", type=path, default=Path("map.html"), help="page to write (default: map.html)")
+    parser.add_argument(
+        "--model", type=path, help="model file, or the folder of its run (default: the one that ships)"
+    )
+    parser.add_argument(
+        "--embeddings", type=path, help="take them from this .npz of soundalike embed, and embed nothing"
+    )
+    parser.add_argument(
+        "--colour",
+        "--color",
+        choices=("auto", "folder", "cluster"),
+        default="auto",
+        help="what is shown first (default: auto: folders where there are several)",
+    )
+    parser.add_argument("--clusters", type=whole, help="how many (default: the number with the best silhouette)")
+    parser.add_argument("--seconds", type=number, default=3.0, help="of each sound in the page (default: 3)")
+    parser.add_argument("--link", action="store_true", help="play the files where they are, and put no sound inside")
+    parser.add_argument("--seed", type=seed, default=0, help="of the places and clusters (default: 0)")
+    parser.add_argument("--device", default="cpu", help="default: cpu")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes the page, prints its path and size, and names the files that were left out."""
+    folder = options.folder
+    if options.model is not None and options.embeddings is not None:
+        raise SoundalikeError("--model and --embeddings: give one of them, embeddings need no model.")
+    if folder.exists() and not folder.is_dir():
+        raise SoundalikeError(f"{folder}: is a file; give the folder that it lies in.")
+    from soundalike import audio, mapping
+    from soundalike.excerpt import MOST_SECONDS, excerpts
+
+    if not 0 < options.seconds <= MOST_SECONDS:
+        raise SoundalikeError(f"--seconds is {options.seconds:g}: give a number above 0, at most {MOST_SECONDS:g}.")
+    if options.clusters is not None and options.clusters < 1:
+        raise SoundalikeError(f"--clusters is {options.clusters}: give a number from 1.")
+    out = mapping.check_out(options.out)
+    files = audio.find(folder)
+    if options.clusters is not None and options.clusters > len(files):
+        raise SoundalikeError(f"--clusters is {options.clusters}, but {folder} holds {len(files)} sounds; give fewer.")
+    embedded = _read(options.embeddings, files, folder) if options.embeddings else _embed(files, options)
+    for note in embedded.notes:
+        print(f"note: {note.path}: {note.reason}", file=sys.stderr)
+    broken = {failure.path: failure.reason for failure in embedded.failures}
+    if not embedded.paths:
+        name_broken(broken.items())
+        raise SoundalikeError(
+            f"{folder}: holds no audio file that can be used ({len(files)} found), so there is no map."
+        )
+    sounds = excerpts(embedded.paths, options.seconds, link=options.link, progress=True)
+    if sounds.linked and not options.link:
+        print("note: so many sounds do not fit into a page: it links to the files instead.", file=sys.stderr)
+    elif not sounds.linked and sounds.seconds < options.seconds:
+        print(
+            f"note: {sounds.seconds:g} s of each sound are in the page and not {options.seconds:g}, for its size.",
+            file=sys.stderr,
+        )
+    print(f"placing {len(embedded.paths):,} sounds on the map", file=sys.stderr)
+    page = mapping.sound_map(
+        embedded.paths,
+        embedded.vectors["model"],
+        root=folder,
+        sounds=sounds,
+        colour=options.colour,
+        clusters=min(options.clusters, len(embedded.paths)) if options.clusters else None,
+        seed=options.seed,
+        beside=out.parent,
+    )
+    size = mapping.write(page, out)
+    print(f"{out}: {len(embedded.paths):,} sounds, {size / 1e6:.1f} MB")
+    return name_broken([*broken.items(), *((failure.path, failure.reason) for failure in sounds.failures)])
+
+
+def _embed(files: list[Path], options: argparse.Namespace) -> Embedded:
+    from soundalike import embedding, load
+    from soundalike.memory import keep_freed_memory
+
+    keep_freed_memory()
+    return embedding.embed_files(files, {"model": load(options.model, options.device)}, progress=True)
+
+
+def _read(source: Path, files: list[Path], folder: Path) -> Embedded:
+    """Those of a file that ``soundalike embed`` wrote, in the order of ``files``."""
+    import zipfile
+
+    import numpy as np
+
+    from soundalike.decoding import Failure
+    from soundalike.embedding import Embedded
+
+    wrong = f"{source}: not a .npz file of embeddings; give one that soundalike embed wrote."
+    if not source.is_file():
+        raise SoundalikeError(f"{source}: no such file; give a .npz that soundalike embed wrote.")
+    try:
+        with np.load(source, allow_pickle=False) as stored:
+            paths, vectors = stored["path"], stored["embedding"]
+            failed = dict(zip(stored["failed_path"].tolist(), stored["failed_reason"].tolist(), strict=True))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
+        raise SoundalikeError(wrong) from None
+    if paths.ndim != 1 or vectors.ndim != 2 or len(paths) != len(vectors) or vectors.dtype.kind != "f":
+        raise SoundalikeError(wrong)
+    row = {Path(name).resolve(): index for index, name in enumerate(paths.tolist())}
+    reasons = {Path(name).resolve(): reason for name, reason in failed.items()}
+    whole_files = [file.resolve() for file in files]
+    found = [i for i, file in enumerate(whole_files) if file in row and np.isfinite(vectors[row[file]]).all()]
+    if not found:
+        raise SoundalikeError(
+            f"{source}: has no embedding of a file in {folder}; embed this folder, or start where it was embedded."
+        )
+    left = sorted(set(range(len(files))) - set(found))
+    return Embedded(
+        paths=[files[i] for i in found],
+        vectors={"model": np.stack([vectors[row[whole_files[i]]] for i in found]).astype(np.float32)},
+        failures=[
+            Failure(files[i], reasons.get(whole_files[i], f"has no usable embedding in {source}.")) for i in left
+        ],
+        rows=np.array(found, dtype=int),
+    )
