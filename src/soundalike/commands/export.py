@@ -1,0 +1,54 @@
+"""``soundalike export``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+
+from soundalike.commands.arguments import add_compact, path
+from soundalike.errors import SoundalikeError
+
+HELP = "write a model as an ONNX file, for use without PyTorch"
+_CLOSE = 1e-4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument(
+        "model",
+        nargs="?",
+        type=path,
+        metavar="MODEL",
+        help="model file, folder of its run, or name of a shipped model; default: the shipped one",
+    )
+    parser.add_argument("--onnx", required=True, type=path, metavar="FILE", help="file to write, such as model.onnx")
+    parser.add_argument("--half", action="store_true", help="all weights in 16 bits: half the size, less exact")
+    add_compact(parser, "give the compact embedding of that many numbers")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes the file, and compares it with the model where onnxruntime is installed."""
+    from soundalike import load, models
+    from soundalike.onnx_export import export_onnx, largest_difference
+
+    if options.onnx.is_dir():
+        raise SoundalikeError(f"{options.onnx}: is a folder; give the name of a file.")
+    if options.onnx.suffix.lower() != ".onnx":  # a recording or a model of that name would be lost
+        raise SoundalikeError(f"{options.onnx}: its name has to end in .onnx.")
+    file = models.find(options.model)
+    model = load(file)
+    if options.compact is not None:
+        model = model.compacted(options.compact)
+    export_onnx(model, options.onnx, options.half, file / "model.safetensors" if file.is_dir() else file)
+    size = options.onnx.stat().st_size / 1e6
+    print(f"{options.onnx}: {size:.1f} MB, waveform (batch, samples) at {model.sample_rate:,} Hz in, ", end="")
+    print(f"embedding (batch, {model.size}) out")
+    if importlib.util.find_spec("onnxruntime") is None:
+        print("note: not compared with the model: onnxruntime is not installed.", file=sys.stderr)
+        return 0
+    difference = largest_difference(model, options.onnx)
+    print(f"largest difference from the model in onnxruntime: {difference:.1e} of max(1, |x|)")
+    if not difference <= _CLOSE and not options.half:
+        print(f"note: that is more than {_CLOSE:g}; compare embeddings before the file is used.", file=sys.stderr)
+    return 0
