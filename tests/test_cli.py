@@ -33,22 +33,6 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the recordings that s
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Runs a command in this process: exit code, stdout and stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as exit:
-            code = exit.code if isinstance(exit.code, int) else 1
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
-
-
-@pytest.fixture
 def refused(cli: Cli) -> Callable[..., str]:
     """Runs a command that has to be refused with one sentence, and gives the sentence."""
 
@@ -106,7 +90,7 @@ def test_output_that_nobody_reads_to_its_end() -> None:
     reader.wait(60)
 
 
-def test_ctrl_c_while_embedding(run: Path, tmp_path: Path) -> None:
+def test_ctrl_c_while_embedding_and_going_on(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "sounds"
     folder.mkdir()
     soundfile.write(folder / "long.wav", np.tile(tone(1.0), 20), RATE)
@@ -116,14 +100,52 @@ def test_ctrl_c_while_embedding(run: Path, tmp_path: Path) -> None:
     options = ["embed", str(folder), "--model", str(run), "--out", str(out_file)]
     command = [sys.executable, "-m", "soundalike.cli", *options]
     embedding = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert embedding.stderr is not None
-    embedding.stderr.readline()  # of the progress: it is at work
+    kept = tmp_path / ".e.npz.partial"
+    while not list(kept.glob("*.npz")):
+        assert embedding.poll() is None
+        time.sleep(0.01)
     embedding.send_signal(signal.SIGINT)
     out, err = embedding.communicate(timeout=60)
-    assert (embedding.returncode, out) == (130, "")
+    # a shell shows both as 130: CPython ends itself by the signal where it broke off an import of a compiled module
+    assert embedding.returncode in (130, -signal.SIGINT)
+    assert out == ""
     assert err.splitlines()[-1] == "soundalike: interrupted."
     assert "Traceback" not in err
-    assert [path.name for path in tmp_path.iterdir() if path != folder] == []
+    assert [path for path in tmp_path.iterdir() if path != folder] == [kept]
+    done = sum(len(np.load(lot)["path"]) for lot in kept.glob("*.npz"))
+
+    # the rest would take long: of what was done, some is still wanted, and one file more
+    names = [Path(path).name for lot in kept.glob("*.npz") for path in np.load(lot)["path"][:3]]
+    (tmp_path / "new.wav").write_bytes((folder / "long.wav").read_bytes())
+    wanted = [*(str(folder / name) for name in names), str(tmp_path / "new.wav")]
+    again = process("embed", *wanted, *options[2:])
+    assert done >= len(names)
+    assert (again.returncode, again.stdout) == (0, f"{out_file}: {len(wanted)} embeddings of 640 numbers\n")
+    assert f"{len(names)} of {len(wanted)} were embedded before; going on." in again.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.npz", "new.wav", "sounds"]
+    with np.load(out_file) as saved:
+        assert saved["path"].tolist() == wanted
+        np.testing.assert_allclose(saved["embedding"], saved["embedding"][[-1]].repeat(len(wanted), 0), atol=1e-4)
+
+
+def test_three_broken_files_of_three_hundred(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    soundfile.write(folder / "0.wav", tone(0.2), RATE)
+    for i in range(1, 300):
+        os.link(folder / "0.wav", folder / f"{i}.wav")
+    for name, contents in (("7.wav", b""), ("77.wav", b"no sound"), ("277.wav", b"RIFF\x10\0\0\0WAVEfmt ")):
+        (folder / name).unlink()
+        (folder / name).write_bytes(contents)
+    answer = process("embed", folder, "--model", run, "--out", tmp_path / "e.npz")
+    assert (answer.returncode, answer.stdout) == (1, f"{tmp_path / 'e.npz'}: 297 embeddings of 640 numbers\n")
+    named = re.findall(r"^left out: .*/(\d+)\.wav: .+\.$", answer.stderr, re.MULTILINE)
+    assert sorted(named, key=int) == ["7", "77", "277"]
+    with np.load(tmp_path / "e.npz") as saved:
+        assert sorted(Path(path).name for path in saved["failed_path"]) == ["277.wav", "7.wav", "77.wav"]
+        assert all(saved["failed_reason"])
+        assert len({Path(path).name for path in saved["path"]} - {"7.wav", "77.wav", "277.wav"}) == 297
+    assert [path.name for path in tmp_path.iterdir() if path != folder] == ["e.npz"]
 
 
 # in general
@@ -382,6 +404,9 @@ def test_embed_a_folder_to_parquet(cli: Cli, run: Path, sounds: Path, tmp_path: 
     assert (code, printed) == (1, f"{out}: 10 embeddings of 640 numbers\n")
     check_complaints(err)
     table = pyarrow.parquet.read_table(out)
+    failed = json.loads(table.schema.metadata[b"soundalike.failures"])
+    assert {failure["path"].rpartition("/")[2] for failure in failed} == BROKEN
+    assert all(failure["reason"] for failure in failed)
     assert table.num_rows == 10
     assert {len(row) for row in table["embedding"].to_pylist()} == {640}
 
@@ -394,6 +419,14 @@ def test_embed_single_files(cli: Cli, run: Path, sounds: Path, tmp_path: Path) -
     # the folder of a run and its file are the same model
     with np.load(out) as saved:
         assert [Path(path).name for path in saved["path"]] == ["tone.mp3", "schön laut ♪.WAV"]
+
+
+def test_embed_with_the_model_that_ships(cli: Cli, sounds: Path, tmp_path: Path) -> None:
+    out = tmp_path / "e.npz"
+    size = soundalike.load().size
+    for model in ((), ("--model", "ears")):
+        code, printed, _ = cli("embed", sounds / "tone.wav", *model, "--out", out)
+        assert (code, printed) == (0, f"{out}: 1 embeddings of {size} numbers\n")
 
 
 def test_embed_only_broken_files(cli: Cli, run: Path, tmp_path: Path) -> None:
@@ -427,6 +460,10 @@ def test_mistakes_of_embed(refused: Callable[..., str], run: Path, sounds: Path,
     assert "is a folder; give the name of a file" in embed(sounds, out=tmp_path / "folder.npz")
     assert "not a folder that can be written to" in embed(sounds, out=sounds / "text.wav" / "e.npz")
     assert "device 'foo': PyTorch cannot use it here" in embed(sounds, more=("--device", "foo"))
+    table = tmp_path / "table.parquet"
+    table.write_bytes(b"precious")
+    assert embed(table, out=table) == f"{table}: is read and would be overwritten; give another place to write to."
+    assert table.read_bytes() == b"precious"
 
 
 def test_a_full_disk_is_one_sentence(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from dataset_layouts import (
     touch,
 )
 from soundalike import datasets
+from soundalike.datasets.folds import identical
 from soundalike.errors import SoundalikeError
 
 
@@ -114,6 +117,19 @@ def test_folder_keeps_identical_files_together(tmp_path: Path) -> None:
     folds = {label: {fold for path, fold in zip(dataset.paths, dataset.clips["fold"], strict=True)
                      if path.parent.name == label and path.stem in "axyz"} for label in ("cat", "dog")}  # fmt: skip
     assert all(len(of_label) == 1 for of_label in folds.values())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    pipe, empty, twin = (tmp_path / name for name in ("pipe.wav", "empty.wav", "twin.wav"))
+    os.mkfifo(pipe)
+    empty.touch()
+    twin.touch()
+    found: list[dict[Path, str]] = []
+    comparing = threading.Thread(target=lambda: found.append(identical([pipe, empty, twin])), daemon=True)
+    comparing.start()
+    comparing.join(5)
+    assert found == [{empty: str(empty), twin: str(empty)}]
 
 
 def test_folder_joins_the_groups_of_identical_files(tmp_path: Path) -> None:

@@ -7,17 +7,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from soundalike.index import Index
     from soundalike.model import SoundModel
     from soundalike.recipe import Recipe
     from soundalike.synth import Parametric, Voice, VoiceFM
+    from soundalike.teaching import Taught, load_taught, teach
+    from soundalike.transformer import SoundEmbedder
     from soundalike.views import Doppelgangers
 
 __version__ = "0.1.0"
-__all__ = ["Doppelgangers", "Parametric", "Recipe", "SoundModel", "Voice", "VoiceFM", "__version__", "load"]
+__all__ = [
+    "Doppelgangers",
+    "Index",
+    "Parametric",
+    "Recipe",
+    "SoundEmbedder",
+    "SoundModel",
+    "Taught",
+    "Voice",
+    "VoiceFM",
+    "__version__",
+    "load",
+    "load_taught",
+    "teach",
+]
 
 _HOMES = {
+    "Index": "soundalike.index",
+    "SoundEmbedder": "soundalike.transformer",
     "SoundModel": "soundalike.model",
     "Recipe": "soundalike.recipe",
+    "Taught": "soundalike.teaching",
+    "load_taught": "soundalike.teaching",
+    "teach": "soundalike.teaching",
     "Voice": "soundalike.synth",
     "VoiceFM": "soundalike.synth",
     "Parametric": "soundalike.synth",
@@ -25,19 +47,20 @@ _HOMES = {
 }
 
 
-def load(path: str | Path, device: str = "cpu") -> SoundModel:
-    """A trained model from its file.
+def load(path: str | Path | None = None, device: str = "cpu") -> SoundModel:
+    """A trained model from its file; the one that ships with the package where none is named.
 
     Args:
-        path: a ``.safetensors`` file that ``soundalike pretrain`` wrote, or the folder of its run.
+        path: a ``.safetensors`` file that ``soundalike`` wrote, the folder of a run, or the name of a shipped model.
         device: where it shall compute, such as ``cpu`` or ``cuda``.
 
     Raises:
         SoundalikeError: there is no such file, or it is not a model or not whole.
     """
+    from soundalike import models
     from soundalike.model import SoundModel
 
-    return SoundModel.load(path, device)
+    return SoundModel.load(models.find(path), device)
 
 
 def __getattr__(name: str) -> Any:

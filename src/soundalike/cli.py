@@ -14,10 +14,46 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from soundalike import __version__
-from soundalike.commands import cache, data, embed, evaluate, finetune, listen, pretrain, render, study
+from soundalike.commands import (
+    cache,
+    classify,
+    compact,
+    data,
+    embed,
+    evaluate,
+    export,
+    finetune,
+    index,
+    listen,
+    models,
+    pretrain,
+    render,
+    search,
+    study,
+    teach,
+)
+from soundalike.commands import map as map_command  # no other name for the builtin
 from soundalike.errors import SoundalikeError
 
-COMMANDS = (pretrain, finetune, embed, evaluate, render, listen, study, data, cache)
+COMMANDS = (
+    teach,
+    classify,
+    embed,
+    index,
+    search,
+    map_command,
+    models,
+    pretrain,
+    finetune,
+    evaluate,
+    compact,
+    export,
+    listen,
+    render,
+    study,
+    data,
+    cache,
+)
 """In the order in which the help lists them."""
 TAKE_RECIPE_KEYS = ("pretrain", "finetune", "listen")
 """The commands that take every key of a recipe as an option."""

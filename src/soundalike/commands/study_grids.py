@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soundalike.commands.arguments import DEFAULT_RECIPE, add_device, add_tasks, number, read_tasks, settings, whole
+from soundalike.commands.arguments import add_device, add_tasks, number, read_tasks, settings, whole
 from soundalike.errors import SoundalikeError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _end(out: Path, failed: Sequence[tuple[Cell, str]]) -> int:
 
 
 def _add_doppelgangers(parser: argparse.ArgumentParser) -> None:
-    _add_common(parser, DEFAULT_RECIPE, seeds=1)
+    _add_common(parser, "doppelgangers-cpu", seeds=1)
     add_levels(parser, "--delta", "0.01 0.05 0.1 0.25 0.5", float)
     add_levels(parser, "--voice", "voice voice-fm parametric")
     add_levels(parser, "--augment", "none paper")
