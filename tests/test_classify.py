@@ -86,7 +86,9 @@ def test_teach_says_what_it_learned(barks: Path, taught: Path, cli: Cli, tmp_pat
     ]
     (barks / "small dog" / "broken.wav").write_text("no sound")
     try:
-        code, out, err = cli("teach", barks, "--out", tmp_path / "my c.safetensors", "--model", model, "--report", page)
+        code, out, err = cli(
+            "teach", barks, "--out", tmp_path / "my c.safetensors", "--model", model, "--report", page
+        )
     finally:
         (barks / "small dog" / "broken.wav").unlink()
     assert code == 1
