@@ -152,6 +152,21 @@ def test_decode_at_several_rates_at_once(tmp_path: Path) -> None:
 # load: bad files
 
 
+def test_a_folder_that_may_not_be_looked_into_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refusing(folder: str) -> object:
+        if str(folder).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)  # permissions do not stop whoever runs tests as root
+    with pytest.warns(audio.UnreadableFolderWarning, match=r"closed: cannot be looked into \(Permission denied\)"):
+        assert audio.find(tmp_path) == [tmp_path / "a.wav"]
+
+
 def test_load_names_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"nothing\.wav: cannot be opened \(No such file"):
         audio.load(tmp_path / "nothing.wav")

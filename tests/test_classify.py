@@ -21,8 +21,8 @@ from soundalike.errors import SoundalikeError
 from soundalike.model import SoundModel
 from soundalike.recipe import Recipe
 from soundalike.teaching import NONE, Answer, Event, Taught, time_line
-from soundalike.teaching.taught import level
 from soundalike.teaching.timeline import merged, smoothed
+from soundalike.teaching.waveform import level
 from soundalike.teaching.writing import label_files
 
 DATA = Path(__file__).resolve().parent.parent / "data"

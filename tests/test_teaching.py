@@ -18,8 +18,8 @@ from soundalike.teaching import NONE, Lesson, Taught, hold_lesson, teach
 from soundalike.teaching.distance import Distance
 from soundalike.teaching.duplicates import twins
 from soundalike.teaching.estimate import make_splits, temperature
-from soundalike.teaching.lesson import loudest
 from soundalike.teaching.listing import read
+from soundalike.teaching.waveform import loudest, trimmed
 
 RATE = 16_000
 
@@ -380,6 +380,18 @@ def test_wrong_places_are_told_in_one_sentence(tmp_path: Path, folder: Path) -> 
 
 
 # windows
+
+
+def test_quiet_before_and_after_a_sound_is_not_heard() -> None:
+    sound = np.sin(np.arange(8_000) * 0.3).astype(np.float32)
+    quiet = np.full(4_800, 1e-3, np.float32)
+    found = trimmed(np.concatenate([quiet, sound, quiet, quiet]), 16_000)
+    assert len(sound) <= len(found) <= len(sound) + 3 * 320
+    assert np.abs(found).sum() == pytest.approx(np.abs(sound).sum(), rel=0.01)
+    between = np.concatenate([sound, quiet, sound])
+    assert np.array_equal(trimmed(between, 16_000), between)  # what lies between two sounds belongs to them
+    for whole in (np.zeros(5_000, np.float32), sound[:100], np.zeros(0, np.float32), sound):
+        assert np.array_equal(trimmed(whole, 16_000), whole)
 
 
 def test_the_loudest_window() -> None:

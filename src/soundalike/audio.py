@@ -18,7 +18,7 @@ import numpy as np
 from soundalike.arrays import HIGHEST_RATE, LOWEST_RATE, check_finite
 from soundalike.arrays import check_rate as check_rate
 from soundalike.arrays import prepare as prepare
-from soundalike.errors import AudioError, SoundalikeError
+from soundalike.errors import AudioError, SoundalikeError, TruncatedAudioWarning, UnreadableFolderWarning
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
@@ -49,10 +49,6 @@ _OPEN_ENDED = 0x7FFF0000  # programs that write to a pipe put a length at or abo
 
 LONG = 5 * 60
 """Seconds beyond which a file is embedded as it is read and never held whole."""
-
-
-class TruncatedAudioWarning(UserWarning):
-    """A file that ends too early; what could be decoded of it is used."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +209,11 @@ def is_long(path: str | Path) -> bool:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
+    def skipped(error: OSError) -> None:
+        reason = f"cannot be looked into ({error.strerror}): the sounds in it are not found."
+        warnings.warn(f"{error.filename}: {reason}", UnreadableFolderWarning, stacklevel=4)
+
+    for parent, folders, files in os.walk(folder, onerror=skipped):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:

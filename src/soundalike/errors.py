@@ -17,6 +17,14 @@ class AudioError(SoundalikeError):
     """A sound that cannot be read or embedded, and why. In a batch it costs no other sound."""
 
 
+class UnreadableFolderWarning(UserWarning):
+    """A folder that may not be looked into; what is in it is not found."""
+
+
+class TruncatedAudioWarning(UserWarning):
+    """A file that ends too early; what could be decoded of it is used."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A sentence that offers the known names nearest to ``word``, or lists them all where none is near.
 

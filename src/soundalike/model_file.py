@@ -72,6 +72,8 @@ def read(path: str | Path) -> tuple[Path, dict[str, str], dict[str, Tensor]]:
         ) from None
     if not header.get("format", "").startswith("soundalike-"):
         raise SoundalikeError(f"{path}: a .safetensors file, but not one that soundalike wrote; give another file.")
+    if header["format"].startswith("soundalike-index-"):
+        raise SoundalikeError(f"{path}: an index; give a model, and search the index with soundalike search --index.")
     if header["format"] != FORMAT:
         raise SoundalikeError(
             f"{path}: of format {header['format']}, which this version does not know; update soundalike."

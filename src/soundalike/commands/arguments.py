@@ -51,6 +51,33 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def add_sounds(parser: argparse.ArgumentParser) -> None:
+    """The sounds that a command hears, which `read_sounds` finds."""
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=path,
+        metavar="FILE_OR_FOLDER",
+        help="audio files, folders searched for them, or tables (.csv, .parquet) that list them",
+    )
+    parser.add_argument("--column", default="path", help="of a table: the one with the files (default: path)")
+
+
+def read_sounds(options: argparse.Namespace) -> list[Path]:
+    """The audio files that the arguments of `add_sounds` stand for.
+
+    Raises:
+        SoundalikeError: a path does not exist, a folder holds no audio, or a table has no such column.
+    """
+    from soundalike import audio, tables
+
+    found = []
+    for place in options.files:
+        listed = place.suffix.lower() in tables.SUFFIXES and place.is_file()
+        found += tables.paths_from_table(place, options.column) if listed else audio.find([place])
+    return found
+
+
 def check_apart(out: Path, sources: Iterable[Path]) -> None:
     """Makes sure that a file to be written is none of those that are read, which would be lost.
 

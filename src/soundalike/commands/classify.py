@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundalike.commands.arguments import name_broken, number, path, whole
+from soundalike.commands.arguments import add_sounds, check_apart, name_broken, number, path, read_sounds, whole
 from soundalike.errors import AudioError, SoundalikeError
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ HELP = "name sounds with a classifier that was taught"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    parser.add_argument(
-        "files", nargs="+", type=path, metavar="FILE_OR_FOLDER", help="audio files, or folders searched for them"
-    )
+    add_sounds(parser)
     parser.add_argument(
         "--with", dest="taught", required=True, type=path, metavar="FILE", help="what soundalike teach wrote"
     )
@@ -45,19 +43,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Names the sounds, row by row, and then the files that were left out."""
     _check(options)
-    from soundalike import audio
     from soundalike.memory import keep_freed_memory
     from soundalike.teaching import SHARE, Taught, writing
 
     keep_freed_memory()
     writing.check_table(options.out)
-    files = audio.find(options.files)
+    if options.out is not None:
+        check_apart(options.out, options.files)
+    files = read_sounds(options)
     labels = None if options.labels is None else writing.label_files(options.labels, files)
     taught = Taught.load(options.taught, options.device)
     share = SHARE if options.none_of_these is None else options.none_of_these
     if options.every is None:
-        return name_broken(_name(taught, files, options, share))
-    return name_broken(_follow(taught, files, options, share, labels))
+        broken = _name(taught, files, options, share)
+    else:
+        broken = _follow(taught, files, options, share, labels)
+    if options.out is not None:
+        print(f"{options.out}: {len(files) - len(broken)} of {len(files)} sounds")
+    return name_broken(broken)
 
 
 def _check(options: argparse.Namespace) -> None:

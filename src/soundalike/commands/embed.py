@@ -7,21 +7,15 @@ import hashlib
 import sys
 from pathlib import Path
 
-from soundalike.commands.arguments import add_compact, check_apart, name_broken, path
+from soundalike.commands.arguments import add_compact, add_sounds, check_apart, name_broken, path, read_sounds
+from soundalike.errors import SoundalikeError
 
 HELP = "turn audio files into embeddings"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    parser.add_argument(
-        "files",
-        nargs="+",
-        type=path,
-        metavar="FILE_OR_FOLDER",
-        help="audio files, folders searched for them, or tables (.csv, .parquet) that list them",
-    )
-    parser.add_argument("--column", default="path", help="of a table: the one with the files (default: path)")
+    add_sounds(parser)
     parser.add_argument(
         "--model",
         type=path,
@@ -41,27 +35,21 @@ def run(options: argparse.Namespace) -> int:
     keep_freed_memory()
     embedding.check_out(options.out)
     check_apart(options.out, options.files)
-    files = [file for place in options.files for file in _files(place, options.column)]
+    files = read_sounds(options)
     model = load(options.model, options.device)
     if options.compact is not None:
         model = model.compacted(options.compact)
     journal = Journal(options.out, _identity(options.model, model.size))
     embedded = embedding.embed_files(files, {"model": model}, progress=True, journal=journal)
+    if not embedded.paths:
+        name_broken((failure.path, failure.reason) for failure in embedded.failures)
+        raise SoundalikeError(f"none of the {len(files)} files could be embedded, so {options.out} is not written.")
     embedding.save(embedded, options.out, "model")
     journal.remove()
     print(f"{options.out}: {len(embedded.paths)} embeddings of {model.size} numbers")
     for note in embedded.notes:
         print(f"note: {note.path}: {note.reason}", file=sys.stderr)
     return name_broken((failure.path, failure.reason) for failure in embedded.failures)
-
-
-def _files(place: Path, column: str) -> list[Path]:
-    """The sounds that an argument stands for."""
-    from soundalike import audio, tables
-
-    if place.suffix.lower() in tables.SUFFIXES and place.is_file():
-        return tables.paths_from_table(place, column)
-    return audio.find([place])
 
 
 def _identity(model: Path | None, size: int) -> str:

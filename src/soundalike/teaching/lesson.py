@@ -20,7 +20,8 @@ from soundalike.probe.linear import single_threaded_and_quiet, standardisation
 from soundalike.teaching.duplicates import twins
 from soundalike.teaching.estimate import Estimate, Material, cross_validate, make_splits
 from soundalike.teaching.listing import Listing, read, size_warnings
-from soundalike.teaching.taught import Taught, level
+from soundalike.teaching.taught import Taught
+from soundalike.teaching.waveform import level, loudest, trimmed
 
 WINDOWS = (0.5, 1.0)  # seconds: the shortest and the longest window of a time line, where none is asked for
 _LONGER = 1.5  # times a window, from where on a clip is taught in a window, too
@@ -127,8 +128,8 @@ def hold_lesson(
 class _Hearing:
     """An embedder that packs what is to be known of a clip into one row.
 
-    The row is: its seconds, its level in dB, whether it is much longer than a window, its embedding, and that of its
-    loudest window.
+    The row is: the seconds of the sound in it, its level in dB, whether it is much longer than a window, its
+    embedding, and that of its loudest window.
 
     Args:
         model: the encoder.
@@ -146,26 +147,14 @@ class _Hearing:
         """Rows (n, 3 + 2 * D) of clips."""
         size = self.model.size
         packed = np.zeros((len(waveforms), 3 + 2 * size), np.float32)
-        packed[:, 0] = [len(waveform) / self.sample_rate for waveform in waveforms]
         packed[:, 1] = [level(waveform) for waveform in waveforms]
+        waveforms = [trimmed(waveform, self.sample_rate) for waveform in waveforms]
+        packed[:, 0] = [len(waveform) / self.sample_rate for waveform in waveforms]
         packed[:, 3 : 3 + size] = self.model(waveforms)
         cut = [row for row, waveform in enumerate(waveforms) if len(waveform) > _LONGER * self.samples]
         packed[cut, 2] = 1
         packed[cut, 3 + size :] = self.model([loudest(waveforms[row], self.samples) for row in cut])
         return packed
-
-
-def loudest(waveform: np.ndarray, samples: int) -> np.ndarray:
-    """The loudest of the windows of a waveform that are a quarter of their length apart.
-
-    Args:
-        waveform: (n,).
-        samples: length of a window, at most n.
-    """
-    energy = np.concatenate([[0.0], np.cumsum(np.square(waveform, dtype=np.float64))])
-    starts = np.arange(0, len(waveform) - samples + 1, max(1, samples // 4))
-    start = int(starts[(energy[starts + samples] - energy[starts]).argmax()])
-    return waveform[start : start + samples]
 
 
 def _halved(model: SoundModel) -> SoundModel:

@@ -19,12 +19,12 @@ from soundalike.model_file import BESIDE
 from soundalike.probe.linear import LinearProbe
 from soundalike.teaching.answer import NONE, Answer
 from soundalike.teaching.distance import Distance
+from soundalike.teaching.waveform import level, trimmed
 
 HEADER = "taught"
 """Where a model's file says that somebody taught it."""
 SHARE = 0.05
 """Part of the taught sounds that would be called none of these if they were new: the outermost ones."""
-SILENCE = -200.0  # dB, of nothing at all
 LONG = 60.0
 """Seconds beyond which a sound is heard piece by piece and not at once."""
 _PIECE = 30.0  # seconds
@@ -153,7 +153,7 @@ class Taught:
         return found
 
     def _heard(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
-        vectors = self.model(waveforms)
+        vectors = self.model([trimmed(waveform, self.model.sample_rate) for waveform in waveforms])
         if not np.isfinite(vectors).all():
             raise AudioError("its embedding is not finite.")
         return vectors
@@ -267,9 +267,3 @@ class Taught:
 def load_taught(path: str | Path, device: str = "cpu") -> Taught:
     """The classifier in a file that ``soundalike teach`` wrote: as `Taught.load`."""
     return Taught.load(path, device)
-
-
-def level(waveform: np.ndarray) -> float:
-    """Root mean square of a waveform in dB of full scale; ``SILENCE`` of nothing at all."""
-    square = float(np.mean(np.square(waveform, dtype=np.float64))) if len(waveform) else 0.0
-    return max(SILENCE, 10 * float(np.log10(max(square, 1e-30))))
