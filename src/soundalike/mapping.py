@@ -106,7 +106,7 @@ def sound_map(
         sounds=f"{total:,} sound{'s' * (total != 1)}",
         part=part,
         style=piece("mapping.css"),
-        script=piece("mapping.js"),
+        script=piece("mapping.js") + piece("mapping_list.js"),
         media="data: file: 'self'" if sounds.linked else "data:",
         data=_json(about),
         heard=_json([] if sounds.linked else heard),
