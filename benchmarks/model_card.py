@@ -35,7 +35,10 @@ def results_table(evaluation: dict[str, Any], probe: str) -> list[str]:
     lines = [f"| {probe} | {' | '.join(titles)} | mean |", "|---" * (len(tasks) + 2) + "|"]
     for name in evaluation["representations"]:
         scores = [task["scores"][name]["probes"][probe] for task in evaluation["tasks"]]
-        cells = [f"{100 * score['mean']:.1f} ± {100 * score['std']:.1f}" for score in scores]
+        cells = [
+            f"{100 * score['mean']:.1f}" + (f" ± {100 * score['std']:.1f}" if len(score["folds"]) > 1 else "")
+            for score in scores
+        ]
         mean = sum(score["mean"] for score in scores) / len(scores)
         lines.append(f"| {name} | {' | '.join(cells)} | {100 * mean:.1f} |")
     return lines
