@@ -382,6 +382,25 @@ def test_wrong_places_are_told_in_one_sentence(tmp_path: Path, folder: Path) -> 
 # windows
 
 
+def test_the_file_has_the_full_embedding_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "sounds"
+    for number, label in enumerate("ab"):
+        (folder / label).mkdir(parents=True)
+        for take in range(3):
+            time = np.arange(8_000) / 16_000
+            sound = 0.3 * np.sin(2 * np.pi * (300 + 900 * number + 10 * take) * time)
+            soundfile.write(folder / label / f"{take}.wav", sound, 16_000)
+    model = soundalike.load()
+    assert model.compact is not None
+    taught = teach(folder, model.compacted(512))
+    taught.save(tmp_path / "t.safetensors")
+    again = Taught.load(tmp_path / "t.safetensors")
+    assert again.model.compact is None
+    assert again.model.size == model.size
+    assert again.classify(folder / "a" / "0.wav").label == taught.classify(folder / "a" / "0.wav").label == "a"
+    assert model.compact is not None  # the caller's own is as it was
+
+
 def test_quiet_before_and_after_a_sound_is_not_heard() -> None:
     sound = np.sin(np.arange(8_000) * 0.3).astype(np.float32)
     quiet = np.full(4_800, 1e-3, np.float32)

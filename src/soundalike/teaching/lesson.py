@@ -159,7 +159,8 @@ class _Hearing:
 
 def _halved(model: SoundModel) -> SoundModel:
     """The model as it is once it was saved in 16 bits, so that what is taught fits what will be loaded."""
-    halved = copy.deepcopy(model)
+    halved = copy.deepcopy(model.full())
+    halved.compact = None  # a classifier goes by the full embedding, and its file is smaller by half
     with torch.no_grad():
         for tensor in [*halved.encoder.parameters(), *halved.encoder.buffers()]:
             if tensor.is_floating_point():
