@@ -17,7 +17,7 @@ from soundalike.decoding import MOST_WAITING, Failure, LookAhead, decoded_sample
 from soundalike.errors import AudioError, SoundalikeError
 from soundalike.journal import Entry, Journal, stamps
 from soundalike.long_sound import LongSound, open_sound
-from soundalike.output import check_writable, replacing
+from soundalike.output import check_file, replacing
 
 _MOST_IN_BATCH = MOST_WAITING  # samples that an embedder is handed at once
 
@@ -171,9 +171,7 @@ def check_out(out: str | Path) -> Path:
         raise SoundalikeError(f"{out}: embeddings are saved as .npz or .parquet, not as {suffix or 'no suffix'!r}.")
     if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise SoundalikeError(f"{out}: writing parquet needs pyarrow: pip install 'soundalike[parquet]'.")
-    if out.is_dir():
-        raise SoundalikeError(f"{out}: is a folder; give the name of a file.")
-    check_writable(next(folder for folder in out.absolute().parents if folder.exists()))
+    check_file(out)
     return out
 
 

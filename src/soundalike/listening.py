@@ -23,7 +23,7 @@ from soundalike import audio
 from soundalike.difference import DEPTH, HIGHEST, LOWEST, Change, differences, label, piece, spectrograms, vocabulary
 from soundalike.errors import SoundalikeError
 from soundalike.model import SoundModel
-from soundalike.output import make_folder, replacing
+from soundalike.output import check_file, replacing
 from soundalike.probe.floor import LOG_MEL_STATISTICS, LogMelStatistics
 from soundalike.recipe import SECTIONS, Recipe
 from soundalike.synth import Synthesizer
@@ -77,9 +77,7 @@ def listen(recipe: Recipe, out: str | Path, model: SoundModel | None = None, cou
         raise SoundalikeError(f"count is {count}: give a number of pairs from 1 to {MOST}.")
     if not 0 <= seed < 1 << 32:
         raise SoundalikeError(f"seed is {seed}: give a whole number from 0 to {(1 << 32) - 1}.")
-    if out.is_dir():
-        raise SoundalikeError(f"{out}: is a folder; give the name of a file, such as {out / 'pairs.html'}.")
-    make_folder(out.parent)
+    check_file(out, "pairs.html", make=True)
     parts = recipe.build()
     views, model = parts.doppelgangers, SoundModel(recipe, parts) if model is None else model
     voice = views.voice

@@ -20,7 +20,7 @@ import soundalike
 from soundalike.difference import piece
 from soundalike.errors import SoundalikeError
 from soundalike.excerpt import Excerpts, excerpts
-from soundalike.output import check_writable, replacing
+from soundalike.output import check_file, replacing
 from soundalike.probe.figures import SHAPES
 from soundalike.probe.linear import single_threaded_and_quiet, standardisation
 from soundalike.probe.projection import project
@@ -263,11 +263,9 @@ def check_out(out: str | Path) -> Path:
         SoundalikeError: it is a folder, is not called ``.html``, or cannot be written to.
     """
     out = Path(out)
-    if out.is_dir():
-        raise SoundalikeError(f"{out}: is a folder; give the name of a file, such as {out / 'map.html'}.")
+    check_file(out, "map.html")
     if out.suffix.lower() not in (".html", ".htm"):
         raise SoundalikeError(f"{out}: the map is a web page; give a name that ends in .html.")
-    check_writable(next(folder for folder in out.absolute().parents if folder.exists()))
     return out
 
 

@@ -50,6 +50,26 @@ def check_writable(folder: Path) -> None:
         ) from None
 
 
+def check_file(out: Path, example: str = "", make: bool = False) -> None:
+    """Makes sure that a file can be written there, to be asked before any work is done.
+
+    Args:
+        out: the file.
+        example: what it could be called, for the sentence on a folder.
+        make: whether its folder is made where it is missing.
+
+    Raises:
+        SoundalikeError: it is a folder, or its place cannot be written to.
+    """
+    if out.is_dir():
+        such = f", such as {out / example}" if example else ""
+        raise SoundalikeError(f"{out}: is a folder; give the name of a file{such}.")
+    if make:
+        make_folder(out.absolute().parent)
+    else:
+        check_writable(next(folder for folder in out.absolute().parents if folder.exists()))
+
+
 @contextlib.contextmanager
 def replacing(path: Path, what: str = "the file") -> Iterator[Path]:
     """A name to write a file under that shall be there whole or not at all: at the end it takes the place of ``path``.

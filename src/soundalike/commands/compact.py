@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from soundalike.commands.arguments import path, seed, whole
-from soundalike.errors import SoundalikeError
 
 HELP = "give a model a compact embedding, fitted to synthetic sounds"
 
@@ -33,13 +32,11 @@ def run(options: argparse.Namespace) -> int:
     from soundalike import load
     from soundalike.compacting import with_compact
     from soundalike.memory import keep_freed_memory
-    from soundalike.output import make_folder
+    from soundalike.output import check_file
 
     keep_freed_memory()
-    if options.out.is_dir():
-        raise SoundalikeError(f"{options.out}: is a folder; give the name of a file.")
+    check_file(options.out)
     model = load(options.model, options.device)
-    make_folder(options.out.absolute().parent)
     model = with_compact(model, options.size, options.sounds, options.seed, progress=True)
     model.save(options.out, half=options.half)
     print(f"{options.out}: {model.size} numbers a sound, or the first {options.size} components or fewer")

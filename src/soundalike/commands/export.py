@@ -31,9 +31,9 @@ def run(options: argparse.Namespace) -> int:
     """Writes the file, and compares it with the model where onnxruntime is installed."""
     from soundalike import load, models
     from soundalike.onnx_export import export_onnx, largest_difference
+    from soundalike.output import check_file
 
-    if options.onnx.is_dir():
-        raise SoundalikeError(f"{options.onnx}: is a folder; give the name of a file.")
+    check_file(options.onnx)
     if options.onnx.suffix.lower() != ".onnx":  # a recording or a model of that name would be lost
         raise SoundalikeError(f"{options.onnx}: its name has to end in .onnx.")
     file = models.find(options.model)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from soundalike.errors import SoundalikeError
-from soundalike.output import make_folder, replacing
+from soundalike.output import check_file, replacing
 
 
 def check_table(out: Path) -> None:
@@ -21,9 +21,7 @@ def check_table(out: Path) -> None:
     """
     if out.suffix.lower() not in (".csv", ".jsonl"):
         raise SoundalikeError(f"{out}: tables are written as .csv or .jsonl, not as {out.suffix or 'no suffix'!r}.")
-    if out.is_dir():
-        raise SoundalikeError(f"{out}: is a folder; give the name of a file.")
-    make_folder(out.absolute().parent)
+    check_file(out, make=True)
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], out: Path) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from soundalike.links import Links
+
 _MOST_FOLDS = 5
 _SEED = 0
 _TRIES = 20
@@ -73,18 +75,12 @@ def identical(paths: Sequence[Path]) -> dict[Path, str]:
 
 def joined(groups: Sequence[str], contents: Sequence[str | None]) -> list[str]:
     """Groups, with those that share a file's contents made one."""
-    parent = {group: group for group in groups}
-
-    def root(group: str) -> str:
-        while parent[group] != group:
-            group = parent[group]
-        return group
-
+    links: Links[str] = Links()
     first: dict[str, str] = {}
     for group, content in zip(groups, contents, strict=True):
         if content is not None:
-            parent[root(group)] = root(first.setdefault(content, group))
-    return [root(group) for group in groups]
+            links.join(first.setdefault(content, group), group)
+    return [links.root(group) for group in groups]
 
 
 def _divide(paths: Sequence[Path], key: Callable[[Path], object]) -> list[list[Path]]:

@@ -14,6 +14,7 @@ from soundalike.decoding import file_progress
 from soundalike.errors import AudioError, SoundalikeError
 from soundalike.index.similarity import Standardised
 from soundalike.index.store import Store
+from soundalike.links import Links
 
 CANDIDATE = 0.5
 """Similarity from which two waveforms are compared."""
@@ -77,7 +78,7 @@ def groups(
     )
     names = [entry.name for entry in store.entries]
     order = sorted(range(len(names)), key=names.__getitem__)
-    linked = _Links(len(names))
+    linked: Links[int] = Links()
     first: dict[str, int] = {}
     copies = set()
     for row in order:
@@ -177,19 +178,3 @@ def _same(paths: list[Path], pairs: list[tuple[int, int]], progress: bool) -> li
                 found.append((a, b))
             advance(1)
     return found
-
-
-class _Links:
-    """Which rows are linked, directly or by others (union-find)."""
-
-    def __init__(self, count: int) -> None:
-        self.above = list(range(count))
-
-    def root(self, row: int) -> int:
-        while self.above[row] != row:
-            self.above[row] = self.above[self.above[row]]
-            row = self.above[row]
-        return row
-
-    def join(self, a: int, b: int) -> None:
-        self.above[self.root(b)] = self.root(a)

@@ -21,7 +21,7 @@ from soundalike.embedding import Embedder, embed_files
 from soundalike.errors import SoundalikeError
 from soundalike.index.similarity import reference
 from soundalike.index.store import Broken, Entry, Maker, Store, write
-from soundalike.output import make_folder
+from soundalike.output import check_file
 
 SAVE_EVERY = 20.0
 """Seconds of work that an interruption may cost at most, or ten times as long as saving takes."""
@@ -88,9 +88,7 @@ def check_out(out: str | Path, folder: str | Path) -> Store | None:
         SoundalikeError: the place cannot be written to, holds another file, or the index of another folder.
     """
     out = Path(out)
-    if out.is_dir():
-        raise SoundalikeError(f"{out}: is a folder; give the name of a file.")
-    make_folder(out.absolute().parent)
+    check_file(out, make=True)
     if not os.path.lexists(out):
         return None
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from soundalike.datasets.folds import identical
+from soundalike.links import Links
 
 ALIKE = 0.98
 """Cosine of two clips' standardised embeddings from which they are taken for the same recording."""
@@ -31,21 +32,15 @@ def twins(
         A name for each clip, which clips that are the same share, (n,); and warnings, a sentence each.
     """
     copies = identical(paths)
-    parent = list(range(len(paths)))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            row = parent[row] = parent[parent[row]]
-        return row
-
+    links: Links[int] = Links()
     first: dict[str, int] = {}
     for row, path in enumerate(paths):
         if path in copies:
-            parent[root(row)] = root(first.setdefault(copies[path], row))
-    exact = [root(row) for row in range(len(paths))]
+            links.join(first.setdefault(copies[path], row), row)
+    exact = [links.root(row) for row in range(len(paths))]
     close = [pair for pair in _alike(vectors) if exact[pair[0]] != exact[pair[1]]]
     for one, other in close:
-        parent[root(one)] = root(other)
+        links.join(other, one)
     warnings = _of_copies(paths, labels, exact)
     across = [pair for pair in close if labels[pair[0]] != labels[pair[1]]]
     if across:
@@ -60,14 +55,14 @@ def twins(
             f"that the estimate is not too high: {_pairs(paths, within)}."
         )
     if folds is not None:
-        rows = range(len(paths))
-        together = [(root(row), row) for row in rows if root(row) != row and folds[root(row)] != folds[row]]
+        roots = [links.root(row) for row in range(len(paths))]
+        together = [(root, row) for row, root in enumerate(roots) if root != row and folds[root] != folds[row]]
         if together:
             warnings.append(
                 f"{_count(len(together), 'pair')} of clips that are the same, or sound so, in different folds of the "
                 f"data, so that the estimate is too high: {_pairs(paths, together)}."
             )
-    return [str(paths[root(row)]) for row in range(len(paths))], warnings
+    return [str(paths[links.root(row)]) for row in range(len(paths))], warnings
 
 
 def _of_copies(paths: Sequence[Path], labels: np.ndarray, exact: Sequence[int]) -> list[str]:

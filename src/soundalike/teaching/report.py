@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soundalike.errors import SoundalikeError
-from soundalike.output import check_writable
+from soundalike.output import check_file
 
 if TYPE_CHECKING:
     from soundalike.teaching.lesson import Lesson
@@ -23,11 +23,9 @@ def check_places(out: Path, report: Path | None) -> None:
     for place, suffixes in ((out, (".safetensors",)), (report, (".html", ".csv"))):
         if place is None:
             continue
-        if place.is_dir():
-            raise SoundalikeError(f"{place}: is a folder; give the name of a file.")
+        check_file(place)
         if place.suffix.lower() not in suffixes:
             raise SoundalikeError(f"{place}: its name has to end in {' or '.join(suffixes)}.")
-        check_writable(next(folder for folder in place.absolute().parents if folder.exists()))
 
 
 def write(lesson: Lesson, out: Path) -> None:

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from soundalike import audio
 from soundalike.errors import SoundalikeError
-from soundalike.output import check_writable, make_folder
+from soundalike.output import check_file, make_folder
 from soundalike.teaching.answer import Answer
 from soundalike.teaching.timeline import Event
 
@@ -56,9 +56,7 @@ def check_table(out: Path | None) -> None:
         return
     if out.suffix.lower() not in SUFFIXES:
         raise SoundalikeError(f"{out}: results are written as .csv or .jsonl, not as {out.suffix or 'no suffix'!r}.")
-    if out.is_dir():
-        raise SoundalikeError(f"{out}: is a folder; give the name of a file.")
-    check_writable(next(folder for folder in out.absolute().parents if folder.exists()))
+    check_file(out)
 
 
 @contextmanager
