@@ -49,7 +49,7 @@ def draw_log(log: pd.DataFrame, file: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 2.8), layout="constrained")
-    for place, (column, title) in enumerate((("loss", "loss (NT-Xent)"), ("top1", "partner found first")), start=1):
+    for place, (column, title) in enumerate((("loss", "loss"), ("top1", "partner found first")), start=1):
         axes = figure.add_subplot(1, 2, place)
         axes.plot(log["step"], log[column], linewidth=0.8)
         axes.set_xlabel("step")

@@ -67,7 +67,7 @@ def ours(device: str = "cpu", recipe: str = "doppelgangers", **settings: Any) ->
         return loss
 
     def inputs() -> Tensor:
-        features, _ = learner.inputs(next(batches))
+        features, *_ = learner.inputs(next(batches))
         return features
 
     return Step(whole, inputs, "bf16" if mixed else "fp32")

@@ -243,7 +243,8 @@ def test_epochs_are_counted_in_pairs(folder: Path) -> None:
 
 def test_the_parts_of_a_batch_s_loss(folder: Path, tmp_path: Path) -> None:
     learner = Learner(recipe("clar-joint", folder, labels=0.25), open_folder(folder, fold=1, labels=0.25))
-    inputs, label = learner.inputs(torch.arange(12))
+    inputs, label, heard = learner.inputs(torch.arange(12))
+    assert heard is None, "nobody knows what is to be heard in a recording"
     assert inputs.shape[0] == 24
     assert label is not None
     assert sorted(label.tolist()) == [-1] * 9 + [0, 1, 2]

@@ -286,7 +286,7 @@ PRETRAIN_MISTAKES = [
     ("--minutes null", r"^a run needs a length"),
     ("steps 5", r"^unknown argument 'steps': options start with --"),
     ("--encoder.width 0", r"^resnet18: width is 0"),
-    ("--encoder.width 1000000000", r"^not enough memory for this; ask for less"),
+    ("--encoder.size 1000000000000", r"^not enough memory for this; ask for less"),
     ("--encoder.dimensions 1", r"^encoder\.dimensions is 1: the front end 'logmel' needs 2\.$"),
     ("--=5", r"^unknown recipe key ''"),
     ("--resume", r"holds no run to resume \(recipe\.yaml is missing\)\.$"),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from soundalike.synth import VOICES, Synthesizer
+from soundalike.synth import VOICES, Scene, Synthesizer
 from soundalike.synth.approximation import polynomial_cosine, rational_tanh
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
@@ -71,6 +71,20 @@ def test_gradients_flow_past_the_compiled_halves(twins: tuple[str, Synthesizer, 
     assert torch.equal(*gradients)
     assert gradients[0] is not None
     assert float(gradients[0].abs().max()) > 0
+
+
+@needs_compiler
+def test_what_a_compiled_scene_tells_is_what_the_plain_one_does(twins: tuple[str, Synthesizer, Synthesizer]) -> None:
+    _, plain, fast = twins
+    if not isinstance(plain, Scene) or not isinstance(fast, Scene):
+        pytest.skip("only scenes tell")
+    patch, seeds = patches(plain), torch.arange(SOUNDS)
+    (_, expected), (sound, truth) = plain.told(patch, seeds), fast.told(patch, seeds)
+    torch.testing.assert_close(sound, fast(patch, noise_seed=seeds), rtol=0, atol=1e-4)
+    for told, known in zip(truth, expected, strict=True):
+        # where an LFO jumps at a control point, rounding decides on which side
+        close = (told - known).abs().flatten(1).amax(1) < 0.02 * (1.0 + known.abs().amax())
+        assert float(close.float().mean()) > 0.8
 
 
 def test_a_run_without_a_compiler_says_so_and_goes_on(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -19,13 +20,15 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=seeded(seed))
 
 
-def slow_resnet18(weights: dict[str, Tensor], x: Tensor, dimensions: int) -> tuple[list[Tensor], Tensor]:
-    """The network of the paper in evaluation mode, layer after layer, on given weights."""
+def slow_resnet18(
+    weights: dict[str, Tensor], x: Tensor, dimensions: int, slowest: int = 32
+) -> tuple[list[Tensor], Tensor]:
+    """The network of the paper in evaluation mode, layer after layer, on given weights; time no slower than asked."""
     convolve = F.conv2d if dimensions == 2 else F.conv1d
     pool = F.max_pool2d if dimensions == 2 else F.max_pool1d
     pool_size = 3 if dimensions == 2 else 9
 
-    def conv(x: Tensor, name: str, stride: int) -> Tensor:
+    def conv(x: Tensor, name: str, stride: int | tuple[int, ...]) -> Tensor:
         weight = weights[f"{name}.weight"]
         return convolve(x, weight, None, stride, weight.shape[-1] // 2)
 
@@ -42,10 +45,13 @@ def slow_resnet18(weights: dict[str, Tensor], x: Tensor, dimensions: int) -> tup
     for layer in range(4):
         for block in range(2):
             name = f"layers.{layer}.{block}"
-            stride = 2 if layer > 0 and block == 0 else 1
+            first = layer > 0 and block == 0
+            along_time = 2 if first and 4 * 2**layer <= slowest else 1
+            along_bands = 2 if first else 1
+            stride = (along_time, along_bands)[:dimensions]
             y = norm(conv(x, f"{name}.conv1", stride), f"{name}.norm1").clamp_min(0)
             y = norm(conv(y, f"{name}.conv2", 1), f"{name}.norm2")
-            if layer > 0 and block == 0:
+            if max(stride) > 1 or y.shape[1] != x.shape[1]:
                 x = norm(conv(x, f"{name}.shortcut.0", stride), f"{name}.shortcut.1")
             x = (x + y).clamp_min(0)
         stages.append(x)
@@ -53,16 +59,31 @@ def slow_resnet18(weights: dict[str, Tensor], x: Tensor, dimensions: int) -> tup
     return stages, pooled @ weights["linear.weight"].T + weights["linear.bias"]
 
 
+SLOWNESS = [(32, None), (16, 8), (8, 12), (4, None), (4, 32)]  # slowest and widest, of a network of width 8
+
+
+@pytest.mark.parametrize(("slowest", "widest"), SLOWNESS)
 @pytest.mark.parametrize(
     ("dimensions", "shape"), [(2, (2, 1, 96, 64)), (2, (3, 3, 50, 33)), (1, (2, 1, 1000)), (1, (2, 2, 333))]
 )
-def test_agrees_with_the_paper_layer_by_layer(dimensions: int, shape: tuple[int, ...]) -> None:
-    encoder = ResNet18(channels=shape[1], width=8, size=10, dimensions=dimensions, generator=seeded(1)).double()
+def test_agrees_with_the_paper_layer_by_layer(
+    dimensions: int, shape: tuple[int, ...], slowest: int, widest: int | None
+) -> None:
+    encoder = ResNet18(
+        channels=shape[1],
+        width=8,
+        size=10,
+        dimensions=dimensions,
+        slowest=slowest,
+        widest=widest,
+        generator=seeded(1),
+    ).double()
     x = noise(*shape).double()
     encoder(x + 0.3)  # moves the running statistics away from 0 and 1
     encoder.eval()
-    stages, vector = slow_resnet18(encoder.state_dict(), x, dimensions)
-    for ours, slow in zip(encoder.stages(x), stages, strict=True):
+    stages, vector = slow_resnet18(encoder.state_dict(), x, dimensions, slowest)
+    for doubled, ours, slow in zip((1, 1, 2, 4, 8), encoder.stages(x), stages, strict=True):
+        assert ours.shape[1] == (8 * doubled if widest is None else min(8 * doubled, widest))
         torch.testing.assert_close(ours, slow)
     torch.testing.assert_close(encoder(x), vector)
 
@@ -77,19 +98,30 @@ def test_parameter_count_is_that_of_the_standard_network() -> None:
     assert count == stem + first + later + linear
 
 
+@pytest.mark.parametrize(
+    ("slowest", "strides"),
+    [(32, (4, 4, 8, 16, 32)), (16, (4, 4, 8, 16, 16)), (8, (4, 4, 8, 8, 8)), (4, (4, 4, 4, 4, 4))],
+)
 @pytest.mark.parametrize("size", [(96, 64), (1, 1), (33, 7), (97, 65), (498, 64)])
-def test_stage_shapes(size: tuple[int, int]) -> None:
-    encoder = ResNet18(width=4, size=5).eval()
+def test_stage_shapes(size: tuple[int, int], slowest: int, strides: tuple[int, ...]) -> None:
+    encoder = ResNet18(width=4, size=5, slowest=slowest).eval()
+    assert encoder.strides == strides
+    assert encoder.band_strides == (4, 4, 8, 16, 32)
     stages = encoder.stages(noise(2, 1, *size))
     assert len(stages) == 5
-    for stage, width, stride in zip(stages, encoder.widths, encoder.strides, strict=True):
-        assert stage.shape == (2, width, math.ceil(size[0] / stride), math.ceil(size[1] / stride))
+    for stage, width, stride, of_bands in zip(
+        stages, (4, 4, 8, 16, 32), encoder.strides, encoder.band_strides, strict=True
+    ):
+        assert stage.shape == (2, width, math.ceil(size[0] / stride), math.ceil(size[1] / of_bands))
     assert encoder(noise(2, 1, *size)).shape == (2, 5)
 
 
+@pytest.mark.parametrize(("slowest", "widest"), [(32, None), (4, 4)])
 @pytest.mark.parametrize(("dimensions", "shape"), [(2, (4, 1, 64, 64)), (1, (4, 1, 512))])
-def test_gradients_reach_every_parameter_and_the_input(dimensions: int, shape: tuple[int, ...]) -> None:
-    encoder = ResNet18(width=4, size=6, dimensions=dimensions)
+def test_gradients_reach_every_parameter_and_the_input(
+    dimensions: int, shape: tuple[int, ...], slowest: int, widest: int | None
+) -> None:
+    encoder = ResNet18(width=4, size=6, dimensions=dimensions, slowest=slowest, widest=widest)
     x = noise(*shape).requires_grad_()
     encoder(x).square().sum().backward()
     assert x.grad is not None
@@ -136,22 +168,24 @@ def test_initialise_leaves_no_weight_as_it_was() -> None:
         assert not (tensor == 77).any(), name
 
 
+@pytest.mark.parametrize("slowest", [4, 8, 32])
 @pytest.mark.parametrize("dimensions", [1, 2])
-def test_reach_is_how_far_an_output_looks(dimensions: int) -> None:
-    encoder = ResNet18(width=2, size=2, dimensions=dimensions).double().eval()
+def test_reach_is_how_far_an_output_looks(dimensions: int, slowest: int) -> None:
+    encoder = ResNet18(width=2, size=2, dimensions=dimensions, slowest=slowest).double().eval()
     for module in encoder.modules():  # positive weights let no input cancel another
         if isinstance(module, torch.nn.Conv1d | torch.nn.Conv2d):
             module.weight.data.abs_().mul_(0.1)
-    place = -(-encoder.reach // 32) + 1  # an output whose whole field lies inside the input
-    length = 64 * place
+    place = -(-encoder.reach // slowest) + 1  # an output whose whole field lies inside the input
+    length = 2 * slowest * place
     shape = (1, 1, length) if dimensions == 1 else (1, 1, length, 4)
     x = (1 + noise(*shape).abs()).double().requires_grad_()
     encoder.stages(x)[-1][:, :, place].sum().backward()
     assert x.grad is not None
     frames = x.grad.reshape(length, -1).abs().sum(1).nonzero()
     # Max-pooling passes gradient to one input of each field only, so the outermost may be missed.
-    assert place * 32 - encoder.reach <= frames.min() <= place * 32 - encoder.reach + 16
-    assert place * 32 + encoder.reach - 16 <= frames.max() <= place * 32 + encoder.reach
+    middle = place * slowest
+    assert middle - encoder.reach <= frames.min() <= middle - encoder.reach + 16
+    assert middle + encoder.reach - 16 <= frames.max() <= middle + encoder.reach
 
 
 def test_channels_last_and_bfloat16_change_little() -> None:
@@ -174,17 +208,26 @@ def test_channels_last_and_bfloat16_change_little() -> None:
         ({"width": 0}, "width"),
         ({"size": -1}, "size"),
         ({"dimensions": 3}, "dimensions"),
+        ({"slowest": 5}, r"slowest is 5; give one of 4, 8, 16, 32\.$"),
+        ({"slowest": 64}, "slowest"),
+        ({"width": 8, "widest": 7}, r"widest is 7, less than its width, 8; raise it, or leave it out\.$"),
+        ({"widest": 0}, "widest"),
     ],
 )
-def test_bad_arguments_are_named(arguments: dict[str, int], word: str) -> None:
+def test_bad_arguments_are_named(arguments: dict[str, Any], word: str) -> None:
     with pytest.raises(SoundalikeError, match=f"resnet18: {word}"):
-        ENCODERS["resnet18"](**arguments)  # type: ignore[arg-type]
+        ENCODERS["resnet18"](**arguments)
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "stride"), [(3, 2, 1), (6, 4, 2), (1, 1, 1), (1, 6, 1), (5, 3, 2), (2, 3, 1)]
+    ("height", "width", "stride"),
+    [
+        *[(3, 2, 1), (6, 4, 2), (1, 1, 1), (1, 6, 1), (5, 3, 2), (2, 3, 1)],
+        *[(3, 4, (1, 2)), (4, 3, (1, 2)), (12, 1, (1, 2)), (1, 12, (1, 2)), (2, 5, (1, 2)), (1, 1, (1, 2))],
+        *[(5, 2, (2, 1)), (2, 6, (2, 1))],
+    ],
 )
-def test_convolution_of_a_small_map_is_the_convolution(height: int, width: int, stride: int) -> None:
+def test_convolution_of_a_small_map_is_the_convolution(height: int, width: int, stride: int | tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
     small = Convolution2d(4, 5, 3, stride=stride, padding=1, bias=False).double()
     plain = nn.Conv2d(4, 5, 3, stride=stride, padding=1, bias=False).double()
@@ -216,9 +259,24 @@ def test_convolution_of_a_small_map_under_autocast() -> None:
 def test_the_output_is_the_mean_of_its_moments(dimensions: int) -> None:
     encoder = ResNet18(width=8, size=10, dimensions=dimensions).eval()
     x = noise(2, 1, 96, 64) if dimensions == 2 else noise(2, 1, 900)
-    moments = encoder.moments(x)
+    moments = encoder.moments(encoder.stages(x)[-1])
     assert moments.shape == (2, math.ceil(x.shape[2] / 32), 10)
     torch.testing.assert_close(moments.mean(1), encoder(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("slowest", [4, 8, 16])
+@pytest.mark.parametrize("time", [1, 31, 64, 96, 101, 162])
+@pytest.mark.parametrize("dimensions", [1, 2])
+def test_a_moment_is_the_mean_of_its_32_frames(dimensions: int, time: int, slowest: int) -> None:
+    encoder = ResNet18(width=8, size=10, dimensions=dimensions, slowest=slowest).double().eval()
+    x = (noise(2, 1, time, 64) if dimensions == 2 else noise(2, 1, time)).double()
+    last = encoder.stages(x)[-1]
+    expected = []
+    for start in range(0, time, 32):
+        steps = [step for step in range(last.shape[2]) if start <= step * slowest < start + 32]
+        mean = torch.stack([last[:, :, step].reshape(2, 64, -1).mean(2) for step in steps]).mean(0)
+        expected.append(mean @ encoder.linear.weight.T + encoder.linear.bias)
+    torch.testing.assert_close(encoder.moments(last), torch.stack(expected, dim=1))
 
 
 @pytest.mark.parametrize("width", [1, 4, 6, 8])

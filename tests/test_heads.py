@@ -86,7 +86,7 @@ def test_every_head_reads_an_encoder(name: str) -> None:
     head: Head = HEADS[name](12, classes=3) if name in ("classifier", "joint") else HEADS[name](12)  # type: ignore[call-arg, arg-type]
     head.eval()
     x = noise(4, 1, 96, 64)
-    projected = head.read(encoder, x)
+    projected = head.read(encoder, encoder.stages(x)[-1])
     assert projected.shape == (4, head.size)
     torch.testing.assert_close(projected, head(encoder(x)))
     assert bool(head.classes) == (name in ("classifier", "joint"))

@@ -39,10 +39,19 @@ def model(run: Path) -> hear.HearModel:
     return hear.load_model(str(run))
 
 
+EVERYTHING = {"readout.bands": None, "readout.features": True, "readout.quarter_tones": True}
+
+
 @pytest.fixture(scope="module")
 def everything(tiny: Recipe) -> SoundModel:
     """A model whose read-out has quarter tones, features and every band."""
-    return SoundModel(tiny.override({"readout.bands": None, "readout.features": True, "readout.quarter_tones": True}))
+    return SoundModel(tiny.override(EVERYTHING))
+
+
+@pytest.fixture(scope="module", params=[32, 4])
+def of_any_step(request: pytest.FixtureRequest, tiny: Recipe) -> SoundModel:
+    """The same with the encoder as published, and with one whose every stage steps by four frames."""
+    return SoundModel(tiny.override({**EVERYTHING, "encoder.slowest": request.param}))
 
 
 # what the validator checks
@@ -189,23 +198,23 @@ def slow(model: SoundModel, waveform: Tensor, every: float, seconds: float) -> T
     ("length", "every", "seconds"),
     [(2.3, 0.05, 0.5), (1.0, 0.1, 5.0), (0.9, 0.03, 0.01), (0.01, 0.05, 0.5), (0.4, 0.11, 0.2)],
 )
-def test_against_a_slow_loop(everything: SoundModel, length: float, every: float, seconds: float) -> None:
+def test_against_a_slow_loop(of_any_step: SoundModel, length: float, every: float, seconds: float) -> None:
     sound = swelling(length)
-    vectors, moments = timestamp_embeddings(everything, sound, every, seconds)
-    expected = slow(everything, sound, every, seconds)
-    assert vectors.shape == (1, *expected.shape) == (1, len(moments), everything.size)
+    vectors, moments = timestamp_embeddings(of_any_step, sound, every, seconds)
+    expected = slow(of_any_step, sound, every, seconds)
+    assert vectors.shape == (1, *expected.shape) == (1, len(moments), of_any_step.size)
     torch.testing.assert_close(vectors[0], expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(("every", "chunk"), [(0.05, 2.0), (0.5, 0.5)])
 def test_chunks_change_nothing(
-    everything: SoundModel, every: float, chunk: float, monkeypatch: pytest.MonkeyPatch
+    of_any_step: SoundModel, every: float, chunk: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sounds = torch.cat([swelling(6.0), swelling(6.0).flip(1)])
-    expected, _ = timestamp_embeddings(everything, sounds, every)
+    expected, _ = timestamp_embeddings(of_any_step, sounds, every)
     monkeypatch.setattr("soundalike.timestamps._SECONDS_AT_ONCE", 1.0)
-    monkeypatch.setattr(everything.readout, "chunk", chunk)
-    vectors, _ = timestamp_embeddings(everything, sounds, every)
+    monkeypatch.setattr(of_any_step.readout, "chunk", chunk)
+    vectors, _ = timestamp_embeddings(of_any_step, sounds, every)
     torch.testing.assert_close(vectors, expected, rtol=1e-3, atol=2e-4)
 
 

@@ -257,12 +257,13 @@ def test_moments_of_both_views_stay_pairs() -> None:
     encoder = ResNet18(width=8, size=12).eval()
     features = noise(6, 1, 96, 64)  # three first views, three second views
     by_clip, by_moment = (Projection(12, 8, 5, every=every).eval() for every in ("clip", "moment"))
-    assert torch.equal(by_clip.read(encoder, features), by_clip(encoder(features)))
-    first, second = by_moment.read(encoder, features).chunk(2)
+    last = encoder.stages(features)[-1]
+    assert torch.equal(by_clip.read(encoder, last), by_clip(encoder(features)))
+    first, second = by_moment.read(encoder, last).chunk(2)
     assert first.shape == second.shape == (3 * 3, 5)
     for sound in range(3):
         for moment in range(3):
-            expected = by_moment(encoder.moments(features[3 + sound : 4 + sound])[:, moment])[0]
+            expected = by_moment(encoder.moments(last[3 + sound : 4 + sound])[:, moment])[0]
             torch.testing.assert_close(second[3 * sound + moment], expected, rtol=1e-4, atol=1e-5)
 
 

@@ -168,6 +168,39 @@ def test_stages_are_mean_and_deviation_of_every_stage(
     )
 
 
+@pytest.fixture(scope="module")
+def brisk(frontend: LogMel) -> ResNet18:
+    """An encoder whose every stage steps by four frames."""
+    encoder = ResNet18(width=4, size=12, slowest=4, widest=8)
+    encoder(frontend(noise(4, 16000)))
+    return encoder.eval()
+
+
+@pytest.mark.parametrize(("bands", "kept"), [(4, [4, 4, 4, 2, 2]), (1, [1] * 5), (None, [16, 16, 8, 4, 2])])
+@pytest.mark.parametrize("samples", [16000, 51234])
+def test_stages_of_short_steps(
+    bands: int | None, kept: list[int], samples: int, frontend: LogMel, brisk: ResNet18
+) -> None:
+    readout, waveform = Stages(bands=bands), noise(2, samples)
+    result = readout(frontend, brisk, waveform)
+    widths = (4, 4, 8, 8, 8)
+    assert readout.blocks(frontend, brisk) == [2 * width * k for width, k in zip(widths, kept, strict=True)]
+    assert result.shape == (2, readout.size(frontend, brisk))
+    torch.testing.assert_close(result, slow_stages(frontend, brisk, waveform, kept), rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("features", [False, True])
+@pytest.mark.parametrize("chunk", [0.01, 0.5, 1.7])
+@pytest.mark.parametrize("samples", [16000, 97531])
+def test_chunks_change_nothing_where_steps_are_short(
+    chunk: float, samples: int, features: bool, frontend: LogMel, brisk: ResNet18
+) -> None:
+    waveform = noise(2, samples)
+    whole = Stages(features=features, chunk=1000.0)(frontend, brisk, waveform)
+    chunked = Stages(features=features, chunk=chunk)(frontend, brisk, waveform)
+    torch.testing.assert_close(chunked, whole, rtol=1e-4, atol=2e-5)
+
+
 @pytest.mark.parametrize("features", [False, True])
 @pytest.mark.parametrize("chunk", [0.01, 0.5, 1.7, 4.0])
 @pytest.mark.parametrize("samples", [16000, 65000, 97531])
@@ -235,9 +268,10 @@ def test_chunks_reach_the_encoder_and_not_the_whole_clip(
     assert max(lengths) == 224 * 3
 
 
-def test_stages_in_one_dimension_and_in_chunks() -> None:
+@pytest.mark.parametrize("slowest", [32, 4])
+def test_stages_in_one_dimension_and_in_chunks(slowest: int) -> None:
     frontend = Raw(seconds=0.125)
-    encoder = ResNet18(width=2, size=4, dimensions=1)
+    encoder = ResNet18(width=2, size=4, dimensions=1, slowest=slowest)
     encoder(frontend(noise(4, 2000)))
     encoder.eval()
     waveform = noise(2, 9000)

@@ -167,7 +167,8 @@ class CompiledRendering(Callback):
         if voice is None or not learner.training_settings.compiles(trainer.world_size):
             return
         self._say("compiling the renderer: half a minute, or seconds where it was done before …")
-        rows = COMPILED_ROWS if learner.device.type == "cpu" else 2 * learner.training_settings.batch_size
+        rows = 2 * learner.training_settings.batch_size
+        rows = min(COMPILED_ROWS, rows) if learner.device.type == "cpu" else rows
         try:
             self._say(f"compiled in {voice.compile_halves(rows):.0f} s")
         except CompilationError as error:

@@ -21,16 +21,16 @@ class Convolution2d(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(n, channels_in, height, width)`` to ``(n, channels, ceil(height / stride), ceil(width / stride))``."""
-        stride = self.stride[0]
-        small = x.shape[2] * x.shape[3] <= 6 * stride**2  # measured: larger maps lose by it
+        """``(n, channels_in, height, width)`` to ``(n, channels, ...)``, both axes divided by their strides."""
+        down, along = self.stride
+        small = x.shape[2] * x.shape[3] <= 6 * down * along  # measured: larger maps lose by it
         if not small or self.kernel_size != (3, 3) or x.device.type != "cpu":
             return super().forward(x)
         if torch.is_autocast_enabled("cpu"):
             x = x.to(torch.get_autocast_dtype("cpu"))
         maps = x.permute(0, 2, 3, 1)  # (n, height, width, channels_in)
         weight = self.weight.to(x.dtype).permute(0, 2, 3, 1)  # (channels, 3, 3, channels_in)
-        rows, columns = (_windows(size, stride) for size in maps.shape[1:3])
+        rows, columns = _windows(maps.shape[1], down), _windows(maps.shape[2], along)
         pixels = [
             functional.linear(maps[:, top:bottom, left:right].flatten(1), weight[:, above, beside].flatten(1))
             for top, bottom, above in rows
@@ -63,10 +63,14 @@ _KINDS = {
 }
 
 
+STRIDES = (4, 4, 8, 16, 32)
+"""Input frames, and bands, from one output to the next of the published network's five stages."""
+
+
 class Block(nn.Module):
     """Two convolutions around which the input is carried past: the basic residual block."""
 
-    def __init__(self, channels_in: int, channels: int, stride: int, dimensions: int) -> None:
+    def __init__(self, channels_in: int, channels: int, stride: int | tuple[int, ...], dimensions: int) -> None:
         super().__init__()
         norm, kernel = _KINDS[dimensions].norm, _KINDS[dimensions].kernel
         self.conv1 = _convolution(dimensions, channels_in, channels, kernel, stride)
@@ -74,7 +78,7 @@ class Block(nn.Module):
         self.conv2 = _convolution(dimensions, channels, channels, kernel)
         self.norm2 = norm(channels)
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or channels_in != channels:
+        if channels_in != channels or stride not in (1, (1,) * dimensions):
             self.shortcut = nn.Sequential(_convolution(dimensions, channels_in, channels, 1, stride), norm(channels))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,11 +90,16 @@ class Block(nn.Module):
 class ResNet18(nn.Module):
     """ResNet-18 with any number of input channels, in one or two dimensions.
 
+    As published, each of its last three layers halves time and frequency and has twice the channels of the one before.
+    Statistics over time are better of many short steps than of few long ones, so both can be stopped: time at
+    ``slowest`` frames a step, channels at ``widest``.
+
     Source: He et al. 2015, "Deep residual learning for image recognition" (arXiv 1512.03385), table 1.
 
     Attributes:
         widths: channels of the five stages: stem, then four residual layers.
         strides: input frames from one output frame to the next, of the five stages.
+        band_strides: the same of input bands, in two dimensions.
         reach: how many input frames to either side of its place an output of the last stage depends on.
     """
 
@@ -100,6 +109,8 @@ class ResNet18(nn.Module):
         width: int = 64,
         size: int = 512,
         dimensions: int = 2,
+        slowest: int = 32,
+        widest: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         """Build the network with random weights.
@@ -109,6 +120,9 @@ class ResNet18(nn.Module):
             width: channels of the stem and of the first residual layer; each later layer has twice as many.
             size: of the vector that ``forward`` gives.
             dimensions: 2 for spectrograms, 1 for waveforms.
+            slowest: the most input frames from one output frame to the next, 4, 8, 16 or 32: a layer that would go
+                beyond leaves time as it is. 32 is the published network.
+            widest: the most channels of a layer, at least ``width``; None lets them double to the end.
             generator: of the random weights, on the CPU; None for a fresh one with seed 0.
 
         Raises:
@@ -120,13 +134,20 @@ class ResNet18(nn.Module):
                 raise SoundalikeError(f"resnet18: {name} is {value}; it must be at least 1.")
         if dimensions not in _KINDS:
             raise SoundalikeError(f"resnet18: dimensions is {dimensions}; give 2 (spectrogram) or 1 (waveform).")
+        if slowest not in STRIDES[1:]:
+            raise SoundalikeError(f"resnet18: slowest is {slowest}; give one of {', '.join(map(str, STRIDES[1:]))}.")
+        if widest is not None and widest < width:
+            raise SoundalikeError(
+                f"resnet18: widest is {widest}, less than its width, {width}; raise it, or leave it out."
+            )
         kind = _KINDS[dimensions]
         self.channels = channels
         self.size = size
         self.dimensions = dimensions
-        self.widths = (width, width, 2 * width, 4 * width, 8 * width)
-        self.strides = (4, 4, 8, 16, 32)
-        self.reach = _reach(kind)
+        self.widths = tuple(min(times * width, widest or times * width) for times in (1, 1, 2, 4, 8))
+        self.strides = tuple(min(stride, slowest) for stride in STRIDES)
+        self.band_strides = STRIDES
+        self.reach = _reach(kind, self.strides)
         self.stem = nn.Sequential(
             _convolution(dimensions, channels, width, kind.stem_kernel, 2),
             kind.norm(width),
@@ -134,8 +155,9 @@ class ResNet18(nn.Module):
             nn.ReLU(),  # after the pool, where a quarter is left: the order makes no difference to a maximum
         )
         layers = []
-        for below, here in itertools.pairwise(self.widths):
-            stride = here // below  # what doubles the channels halves the axes
+        for number, (below, here) in enumerate(itertools.pairwise(self.widths)):
+            steps = [every[number + 1] // every[number] for every in (self.strides, self.band_strides)]
+            stride = tuple(steps[:dimensions])
             layers.append(nn.Sequential(Block(below, here, stride, dimensions), Block(here, here, 1, dimensions)))
         self.layers = nn.ModuleList(layers)
         self.linear = nn.utils.skip_init(nn.Linear, self.widths[-1], size)
@@ -152,7 +174,7 @@ class ResNet18(nn.Module):
             x: ``(n, channels, T, bands)``, or ``(n, channels, T)`` in one dimension.
 
         Returns:
-            Five tensors ``(n, widths[i], ceil(T / strides[i]), ceil(bands / strides[i]))``: of the stem,
+            Five tensors ``(n, widths[i], ceil(T / strides[i]), ceil(bands / band_strides[i]))``: of the stem,
             then of each residual layer.
         """
         outputs = [self.stem(x)]
@@ -160,24 +182,29 @@ class ResNet18(nn.Module):
             outputs.append(layer(outputs[-1]))
         return outputs
 
-    def moments(self, x: Tensor) -> Tensor:
-        """The output for each moment: a step of the last stage, a third of a second of the VGGish front end.
+    def moments(self, last: Tensor) -> Tensor:
+        """The output for each moment: 32 input frames, a third of a second of the VGGish front end.
 
         Args:
-            x: as `stages` takes it.
+            last: the last of what `stages` gives.
 
         Returns:
-            ``(n, ceil(T / strides[4]), size)``.
+            ``(n, ceil(T / 32), size)``.
         """
-        last = self.stages(x)[-1]
         if last.ndim == 4:
-            last = last.mean(3)  # (n, widths[4], moments)
+            last = last.mean(3)  # (n, widths[4], steps)
+        together = STRIDES[-1] // self.strides[-1]
+        if together > 1:
+            last = functional.avg_pool1d(last, together, ceil_mode=True)  # (n, widths[4], moments)
         return self.linear(last.transpose(1, 2))
+
+    def vector(self, last: Tensor) -> Tensor:
+        """The output for the whole clip: the mean of the last stage, as `stages` gives it, to ``(n, size)``."""
+        return self.linear(last.mean(tuple(range(2, last.ndim))))
 
     def forward(self, x: Tensor) -> Tensor:
         """``(n, channels, T, bands)`` to ``(n, size)``: the mean of the last stage, then linear."""
-        last = self.stages(x)[-1]
-        return self.linear(last.mean(tuple(range(2, last.ndim))))
+        return self.vector(self.stages(x)[-1])
 
 
 def initialise(module: nn.Module, generator: torch.Generator | None = None) -> None:
@@ -204,7 +231,9 @@ def initialise(module: nn.Module, generator: torch.Generator | None = None) -> N
             part.reset_parameters()
 
 
-def _convolution(dimensions: int, channels_in: int, channels: int, kernel: int, stride: int = 1) -> nn.Module:
+def _convolution(
+    dimensions: int, channels_in: int, channels: int, kernel: int, stride: int | tuple[int, ...] = 1
+) -> nn.Module:
     # Uninitialised on purpose: the usual constructor draws from the global random state.
     return nn.utils.skip_init(
         _KINDS[dimensions].convolution,
@@ -217,12 +246,10 @@ def _convolution(dimensions: int, channels_in: int, channels: int, kernel: int, 
     )
 
 
-def _reach(kind: _Kind) -> int:
+def _reach(kind: _Kind, strides: tuple[int, ...]) -> int:
     reach = kind.stem_kernel // 2 + 2 * (kind.pool_kernel // 2)
-    spacing = 4  # input frames between two outputs of the stem
-    for stride in (1, 2, 2, 2):
-        reach += kind.kernel // 2 * (spacing + 3 * spacing * stride)
-        spacing *= stride
+    for before, after in itertools.pairwise(strides):
+        reach += kind.kernel // 2 * (before + 3 * after)  # the first of four convolutions has the stride
     return reach
 
 

@@ -49,9 +49,18 @@ class Head(nn.Module):
         """
         raise SoundalikeError("this head knows of no classes; give --head classifier or --head joint.")
 
-    def read(self, encoder: ResNet18, x: Tensor) -> Tensor:
-        """What the objective sees of a batch of features ``(n, ...)``: ``(n, size)``, or ``(n * moments, size)``."""
-        projected: Tensor = self(encoder.moments(x).flatten(0, 1) if self.every == "moment" else encoder(x))
+    def read(self, encoder: ResNet18, last: Tensor) -> Tensor:
+        """What the objective sees of a batch.
+
+        Args:
+            encoder: that heard it.
+            last: what its last stage made of the batch.
+
+        Returns:
+            ``(n, size)``, or ``(n * moments, size)``.
+        """
+        output = encoder.moments(last).flatten(0, 1) if self.every == "moment" else encoder.vector(last)
+        projected: Tensor = self(output)
         return projected
 
 

@@ -12,7 +12,9 @@ from torch import Tensor
 from soundalike.errors import SoundalikeError
 from soundalike.recipe import Recipe
 from soundalike.recordings import TrainingClips
-from soundalike.views.view import HELD_OUT, sound_numbers
+from soundalike.synth.truth import Truth
+from soundalike.views import Doppelgangers
+from soundalike.views.view import HELD_OUT, TwoViews, sound_numbers
 
 PAIRS_AT_ONCE = 128
 """Pairs rendered and turned into features at once on a CPU: spectra of a whole large batch would be gigabytes."""
@@ -40,13 +42,14 @@ class Learner(LightningModule):
         self.recipe, self.parts = recipe, parts
         self.training_settings = recipe.training.counted(parts.views.pairs_a_round)
         self.views, self.frontend, self.head, self.objective = parts.views, parts.frontend, parts.head, parts.objective
-        self.encoder = parts.encoder
+        self.encoder, self.prediction = parts.encoder, parts.prediction
         self.clock = Clock()
         self._metrics: dict[str, float] = {}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser of the recipe."""
-        return self.training_settings.make_optimizer([*self.encoder.parameters(), *self.head.parameters()])
+        trained = (part for part in (self.encoder, self.head, self.prediction) if part is not None)
+        return self.training_settings.make_optimizer([weight for part in trained for weight in part.parameters()])
 
     def progress(self) -> float:
         """How much of the run is done, in [0, 1]."""
@@ -80,30 +83,42 @@ class Learner(LightningModule):
         return sound_numbers(step, trainer.global_rank, trainer.world_size, self.training_settings.batch_size)
 
     @torch.no_grad()
-    def inputs(self, numbers: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What the encoder gets of the pairs with these numbers (n,), and their classes where any has one.
+    def inputs(self, numbers: Tensor) -> tuple[Tensor, Tensor | None, Truth | None]:
+        """What the encoder gets of the pairs with these numbers (n,), and what is known of them.
 
         Returns:
-            Features of every first view, then of every second (2n, …), and labels as `TwoViews` has them.
+            Features of every first view, then of every second (2n, …); labels as `TwoViews` has them, where any has
+            one; and the truth of the same 2n views, where it is to be predicted.
         """
-        firsts, seconds, labels, seed = [], [], [], self.training_settings.seed
+        firsts, seconds, labels, heard, seed = [], [], [], [], self.training_settings.seed
         with torch.autocast(self.device.type, enabled=False):
             for some in numbers.split(PAIRS_AT_ONCE if self.device.type == "cpu" else len(numbers)):
-                pair = self.views.numbered(seed, some)
+                pair: TwoViews
+                if self.prediction is not None and isinstance(self.views, Doppelgangers):
+                    pair, told = self.views.told(seed, some)
+                    heard.append(told.pack().unflatten(0, (2, -1)))  # (2, n, steps, size)
+                else:
+                    pair = self.views.numbered(seed, some)
                 features = self.frontend(torch.cat((pair.first, pair.second)))  # (2n, 1, 96, 64)
                 first, second = self.views.augmented_features(features, seed, some).chunk(2)
                 firsts.append(first)
                 seconds.append(second)
                 if pair.label is not None:
                     labels.append(pair.label.to(self.device))
-        return torch.cat((*firsts, *seconds)), torch.cat(labels) if labels else None
+        truth = Truth.unpack(torch.cat(heard, dim=1).flatten(0, 1)) if heard else None
+        return torch.cat((*firsts, *seconds)), torch.cat(labels) if labels else None, truth
 
     def loss(self, numbers: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the pairs with these numbers (n,), and its parts."""
-        inputs, label = self.inputs(numbers)
-        outputs = self.head.read(self.encoder, inputs)  # (2n, size), or (2n * moments, size)
+        inputs, label, heard = self.inputs(numbers)
+        last = self.encoder.stages(inputs)[-1]
+        outputs = self.head.read(self.encoder, last)  # (2n, size), or (2n * moments, size)
         logits = self.head.classify(outputs) if self.objective.needs_labels else None
         loss, parts = self.objective(*outputs.chunk(2), logits, label)
+        if self.prediction is not None and heard is not None:
+            wrong, more = self.prediction.loss(last, heard)
+            parts = {**parts, "prediction": wrong.detach(), **more}
+            loss = loss + self.prediction.weight * wrong
         return loss, parts
 
     def _rate(self) -> float:

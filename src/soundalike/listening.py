@@ -190,11 +190,16 @@ def _page(recipe: Recipe, model: SoundModel, views: Any, scores: list[Likeness],
         for group, own in deltas.items()
     )
     made = [words["noise"].get(views.noise, "")]
+    if views.mix is not None:
+        low, high = views.mix
+        made.append(f"Another sound is mixed into each, {low:g} to {high:g} dB quieter.")
     if augment := recipe.sections["views"].get("augment"):
         kinds = [str(item.get("name") if isinstance(item, Mapping) else item) for item in augment]
         made.append(f"Then each view is changed by {', '.join(kinds)}, each by numbers of its own.")
     called = objective.pop("name")
     about = (inspect.getdoc(SECTIONS["objective"][called]) or "").split("\n\n")[0].replace("`", "")
+    if recipe.training.prediction:
+        about += " Beside that it learns to say how loud each band of a scene is by itself, and at which pitches."
     settings = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in objective.items())
     minutes = float(model.training.get("seconds", 0.0)) / 60
     encoder = f"The encoder was trained for {minutes:.3g} minutes with the recipe {model.recipe.name}."

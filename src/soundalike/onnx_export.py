@@ -160,7 +160,7 @@ def _stages(graph: Graph, frontend: FrontEnd, encoder: ResNet18, readout: Stages
         before, after = graph.cut(features, 0, -1, 2), graph.cut(features, 1, None, 2)
         parts += graph.moments(features, _LEAST_VARIANCE)
         parts += graph.moments(graph.add("Sub", after, before), _LEAST_VARIANCE)[1:]
-    for output, stride in zip(_outputs(graph, encoder, features), encoder.strides, strict=True):
+    for output, stride in zip(_outputs(graph, encoder, features), encoder.band_strides, strict=True):
         if frontend.bands is not None:
             height = math.ceil(frontend.bands / stride)
             output = _banded(graph, output, height, readout.kept(height))

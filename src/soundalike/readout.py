@@ -20,7 +20,8 @@ from soundalike.quarter_tones import QuarterTones
 # Sound that goes through the encoder at once, in seconds over all clips: bounds memory, never changes a
 # result.
 _SECONDS_AT_ONCE = 120.0
-# Clips shorter than this give the last stages less than a whole step: they are padded with silence to it.
+# Clips shorter than this give the last stages of the published network less than a whole step: they are padded with
+# silence to it, by networks of shorter steps too, so that any two hear the same.
 _LEAST_FRAMES = 16
 
 
@@ -147,8 +148,8 @@ class Stages:
     The encoder runs fully convolutionally over the clip. Along the frequency axis each stage keeps a few
     bands, averaged evenly: ``min(bands, max(2, F // 2))`` of its F, so 4, 4, 4, 2, 2 for 64 mel bands and
     the default; or all of them, 16, 16, 8, 4, 2. The embedding is, stage by stage, all means and then all
-    (population) standard deviations: 5120 numbers for a ResNet-18 of width 64, 2560 for one of width 32, and twice
-    as many with all bands.
+    (population) standard deviations: 5120 numbers for a ResNet-18 of width 64 whose channels double to the end, 2560
+    for one of width 32, and twice as many with all bands.
 
     What an encoder that sees mel bands cannot tell apart can come first: the mean and the standard deviation of each
     of its features and the standard deviation of its change from frame to frame; and the mean and the standard
@@ -198,7 +199,7 @@ class Stages:
         before += [3 * frontend.channels * (frontend.bands or 1)] if self.features else []
         if frontend.bands is None:
             return before + [2 * width for width in encoder.widths]
-        heights = [math.ceil(frontend.bands / stride) for stride in encoder.strides]
+        heights = [math.ceil(frontend.bands / stride) for stride in encoder.band_strides]
         return before + [2 * width * self.kept(height) for width, height in zip(encoder.widths, heights, strict=True)]
 
     def __call__(self, frontend: FrontEnd, encoder: ResNet18, waveform: Tensor | Streamed) -> Tensor:

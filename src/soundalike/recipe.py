@@ -24,9 +24,10 @@ from soundalike.frontend import FRONTENDS, FrontEnd
 from soundalike.head import HEADS, Head
 from soundalike.kinds import fits, kind_in_words, plain
 from soundalike.objective import OBJECTIVES, Objective
+from soundalike.prediction import Prediction
 from soundalike.readout import READOUTS, ReadOut
 from soundalike.recordings import RecordingSettings, TrainingClips
-from soundalike.synth import VOICES, Synthesizer
+from soundalike.synth import VOICES, Scene, Synthesizer
 from soundalike.training import Training
 from soundalike.views import Doppelgangers, MixedViews, RecordedViews, Views
 
@@ -298,7 +299,15 @@ class Recipe:
             if frontend.frames is None:
                 raise SoundalikeError("the front end has no training length; set its frames.")
             views = self._make("views", voice=voice, clips=clips, samples=frontend.clip_samples)
-        return Parts(frontend, encoder, objective, self._make("readout"), voice, views, head)
+        prediction = None
+        if self.training.prediction > 0:
+            if not isinstance(voice, Scene) or not isinstance(views, Doppelgangers):
+                raise SoundalikeError(
+                    "training.prediction is of what is to be heard in scenes, and only their synthesizer knows: give "
+                    "--voice scene and --views doppelgangers, or --training.prediction 0."
+                )
+            prediction = Prediction(encoder, frontend, self.training.prediction, generator)
+        return Parts(frontend, encoder, objective, self._make("readout"), voice, views, head, prediction)
 
     def _takes(self, section: str, argument: str) -> bool:
         """Whether the chosen part of a section takes an argument."""
@@ -319,6 +328,7 @@ class Parts:
         voice: None where the views are of recordings alone.
         views: None where they are of recordings that were not opened.
         head: None where it tells classes apart and their number is not known.
+        prediction: None where what is to be heard is not predicted.
     """
 
     frontend: FrontEnd
@@ -328,6 +338,7 @@ class Parts:
     voice: Synthesizer | None
     views: Views | None
     head: Head | None
+    prediction: Prediction | None = None
 
     @property
     def doppelgangers(self) -> Doppelgangers:

@@ -39,6 +39,8 @@ class Training:
         schedule: ``constant``; ``milestones``, a tenth from each milestone on; or ``cosine``, to 0.
         milestones: parts of the run, in [0, 1].
         warmup: part of the run in which the learning rate rises from 0 in a straight line.
+        prediction: weight of the loss of predicting what is to be heard in synthetic scenes (`Prediction`), beside the
+            objective's; 0 predicts nothing.
         precision: ``fp32``, ``bf16`` for mixed precision, or ``auto``: bf16 where the device computes with it.
         compile: whether rendering is compiled first: ``always``, ``never``, or ``auto``, where the run is long enough.
         validate_every: steps between two looks at held-out sounds; 0 never looks.
@@ -64,6 +66,7 @@ class Training:
     schedule: str = "milestones"
     milestones: tuple[float, ...] = (0.775, 0.85, 0.925)
     warmup: float = 0.0
+    prediction: float = 0.0
     precision: str = "auto"
     compile: str = "auto"
     validate_every: int = 0
@@ -80,7 +83,7 @@ class Training:
                     f"training.{key} is {getattr(self, key)!r}: {nearest(getattr(self, key), known)}"
                 )
         least = {"batch_size": 2, "validation_pairs": 2, "validate_every": 0, "checkpoint_every": 0, "steps": 1}
-        least |= {"pairs": 1, "momentum": 0, "weight_decay": 0, "warmup": 0, "seed": 0}
+        least |= {"prediction": 0, "pairs": 1, "momentum": 0, "weight_decay": 0, "warmup": 0, "seed": 0}
         for key, bound in least.items():
             value = getattr(self, key)
             if value is not None and not value >= bound:

@@ -43,7 +43,7 @@ class Shipped:
 SHIPPED = (
     Shipped(
         "ears",
-        "two and a quarter hours of the recipe ears-cpu on synthetic sound alone",
+        "two and a quarter hours of contrast alone on synthetic scenes",
         "cca77a8779ec6d4609a4c9c3572ab2f532110771ab85bae7c3d8cfbd1b24037e",
     ),
 )

@@ -51,10 +51,17 @@ def phases(vcos: Sequence[Oscillator], units: Tensor, midi: Tensor, modulation: 
     Returns:
         Curves (n, vcos, 4, segments), in cycles.
     """
-    knobs = torch.cat([vco.knobs(units)[..., :3] for vco in vcos], dim=1)  # (n, vcos, 3)
-    tuning, depth, initial_phase = knobs.unbind(2)
-    pitch = (midi + tuning)[..., None] + depth[..., None] * modulation
-    return grid.glide(pitch, initial_phase / (2.0 * math.pi))
+    initial_phase = torch.cat([vco.knobs(units)[..., 2] for vco in vcos], dim=1)  # (n, vcos)
+    return grid.glide(pitches(vcos, units, midi, modulation), initial_phase / (2.0 * math.pi))
+
+
+def pitches(vcos: Sequence[Oscillator], units: Tensor, midi: Tensor, modulation: Tensor) -> Tensor:
+    """MIDI numbers of several oscillators at control points, (n, vcos, points), before they are clamped.
+
+    Arguments are those of `phases`.
+    """
+    tuning, depth = torch.cat([vco.knobs(units)[..., :2] for vco in vcos], dim=1).unbind(2)  # (n, vcos) each
+    return (midi + tuning)[..., None] + depth[..., None] * modulation
 
 
 class SineVCO(Oscillator):

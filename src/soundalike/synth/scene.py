@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,8 +13,9 @@ from soundalike.errors import SoundalikeError, nearest
 from soundalike.synth.control import Bank
 from soundalike.synth.parameter import ParameterSpec
 from soundalike.synth.resonance import DECIBEL, Frames, Resonances, tilted
-from soundalike.synth.synthesizer import Synthesizer
-from soundalike.synth.voice import INSTRUMENTS
+from soundalike.synth.synthesizer import ROWS, Compiled, Synthesizer
+from soundalike.synth.truth import SIZE, Ear, Truth
+from soundalike.synth.voice import INSTRUMENTS, Voice
 
 LOUDNESS = 0.1
 """Root mean square over the whole scene of a sound at level 0 dB: 20 dB below full scale, as in most recordings."""
@@ -61,6 +62,7 @@ class Scene(Synthesizer):
             sample_rate=sample_rate, seconds=seconds, control_rate=control_rate, peak="own"
         )
         self.frames = Frames(self.samples, sample_rate)
+        self.ear = Ear(self.frames, self.seconds, control_rate)
         names = [f"event_{i}" for i in range(1, events + 1)]
         self.patches = Bank(names, self.instrument.specs)
         self.places = Bank(
@@ -79,10 +81,60 @@ class Scene(Synthesizer):
             ),
         )
         self.assemble(self.patches, self.places, self.resonances, self.background)
+        self._compiled_told: Compiled | None = None
+
+    def told(self, patch: Tensor, noise_seed: int | Sequence[int] | Tensor | None = None) -> tuple[Tensor, Truth]:
+        """The sounds of patches, and what is to be heard in them. No gradients flow.
+
+        Args:
+            patch: knob positions in [0, 1], (n, size).
+            noise_seed: as `Synthesizer.forward` takes it.
+
+        Returns:
+            Audio (n, samples), as ``forward`` gives it, and the truth of it.
+
+        Raises:
+            SoundalikeError: shapes do not fit, or the instrument's pitches are not known.
+        """
+        if not isinstance(self.instrument, Voice):
+            raise SoundalikeError(
+                "only of the instrument 'voice' is known what is to be heard: give --instrument voice."
+            )
+        patch = self._checked(patch)
+        keys = self._noise_keys(noise_seed, len(patch)).expand(len(patch))
+        if self._compiled and patch.dtype == torch.float32:
+            if self._compiled_told is None:
+                mix = compiled(self._mix_told)
+
+                def render(patch: Tensor, noise: Tensor) -> Tensor:
+                    return self._packed(patch, noise, self._halves[0], mix)
+
+                self._compiled_told = Compiled(render, self._compiled.rows)
+            packed = self._compiled_told(patch, keys)
+        else:
+            rows = ROWS if patch.device.type == "cpu" else max(1, len(patch))
+            chunks = zip(patch.split(rows), keys.split(rows), strict=True)
+            with torch.no_grad():
+                packed = torch.cat([self._packed(*chunk, self._placed, self._mix_told) for chunk in chunks])
+        sound, truth = packed.split((self.samples, packed.shape[1] - self.samples), dim=1)
+        return sound, Truth.unpack(truth.unflatten(1, (-1, SIZE)))
+
+    def _packed(
+        self, patch: Tensor, noise: Tensor, placed: Callable[..., Tensor], mixed: Callable[..., tuple[Tensor, ...]]
+    ) -> Tensor:
+        """Sounds, and behind them their truth in one row, (n, samples + steps SIZE)."""
+        units, events, behind = self._spectra(patch, noise, placed)
+        mix, *energies = mixed(units, events, behind)
+        sound = self.frames.sound(torch.view_as_complex(mix))
+        assert isinstance(self.instrument, Voice)
+        sources = self.instrument.sources(self.patches.knobs(patch).flatten(0, 1))
+        onset, peak = self.places.read(units)[0], sound.abs().amax(1)
+        truth = self.ear.truth(energies[0], energies[1], onset, sources, peak)
+        return torch.cat((self._scaled(sound), truth.pack().flatten(1)), dim=1)
 
     def _compiled_render(self, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
         self.instrument.compile_halves(rows)
-        self._halves = compiled(self._placed), compiled(self._mix)
+        self._halves, self._compiled_told = (compiled(self._placed), compiled(self._mix)), None
         return lambda patch, noise: self._wired(patch, noise, *self._halves)
 
     def _render(self, patch: Tensor, noise: Tensor) -> Tensor:
@@ -91,13 +143,17 @@ class Scene(Synthesizer):
     def _wired(
         self, patch: Tensor, noise: Tensor, placed: Callable[..., Tensor], mixed: Callable[..., Tensor]
     ) -> Tensor:
+        mix = mixed(*self._spectra(patch, noise, placed))
+        return self._scaled(self.frames.sound(torch.view_as_complex(mix)))
+
+    def _spectra(self, patch: Tensor, noise: Tensor, placed: Callable[..., Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Knobs in units (n, size), and spectra of the events and of white noise, as `_mix` takes them."""
         units = self.table.to_units(patch)
         sounds = placed(self._sounds(patch, noise), self.places.read(units)[0])  # (n, events, samples)
         hiss = self._hiss(noise).to(sounds)  # (n, samples)
         spectra = self.frames.spectra(torch.cat((sounds.flatten(0, 1), hiss)))  # (n events + n, frames, bins)
         events, behind = torch.view_as_real(spectra).split((len(patch) * self.events, len(hiss)))
-        mix = mixed(units, events.unflatten(0, (-1, self.events)), behind)
-        return self._scaled(self.frames.sound(torch.view_as_complex(mix)))
+        return units, events.unflatten(0, (-1, self.events)), behind
 
     def _sounds(self, patch: Tensor, noise: Tensor) -> Tensor:
         """What the voice makes of every event's patch, (n, events, samples)."""
@@ -137,12 +193,22 @@ class Scene(Synthesizer):
         Returns:
             (n, frames, bins, 2).
         """
+        passed, background = self._layers(units, events, behind)
+        return passed.sum(1) + background
+
+    def _mix_told(self, units: Tensor, events: Tensor, behind: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `_mix`, and what the truth is made of."""
+        passed, background = self._layers(units, events, behind)
+        return passed.sum(1) + background, *self.ear.energies(passed, background)
+
+    def _layers(self, units: Tensor, events: Tensor, behind: Tensor) -> tuple[Tensor, Tensor]:
+        """Spectra of the events at their levels, (n, events, frames, bins, 2), and of the background."""
         passed = events * self.resonances(units)[..., None]
         power = passed.square().sum((2, 3, 4)) / (self.samples * self.frames.hop)  # about the mean square, (n, events)
         level = torch.exp(DECIBEL * self.places.read(units)[1])
         loudness = LOUDNESS * level / power.clamp(min=_QUIETEST).sqrt()
-        mixed = (passed * loudness[..., None, None, None]).sum(1)
         level, tilt = (value[:, 0] for value in self.background.read(units))  # (n,) each
         shape = torch.exp(DECIBEL * tilted(tilt, self.frames.octaves.clamp(min=_FLAT_BELOW)))  # (n, bins)
         colour = torch.exp(DECIBEL * level)[:, None] * shape / shape.square().mean(1, keepdim=True).sqrt()
-        return mixed + (LOUDNESS * 3.0**0.5) * colour[:, None, :, None] * behind
+        background = (LOUDNESS * 3.0**0.5) * colour[:, None, :, None] * behind
+        return passed * loudness[..., None, None, None], background

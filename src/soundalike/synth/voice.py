@@ -7,8 +7,12 @@ from torch import Tensor
 
 from soundalike.errors import SoundalikeError
 from soundalike.synth.control import ModulationSection
-from soundalike.synth.oscillator import FmVCO, Mixer, SineVCO, SquareSawVCO, phases
+from soundalike.synth.grid import HIGHEST_MIDI
+from soundalike.synth.oscillator import FmVCO, Mixer, SineVCO, SquareSawVCO, phases, pitches
 from soundalike.synth.synthesizer import Synthesizer
+from soundalike.synth.truth import Sources
+
+_MEAN_SQUARES = (0.5, 0.7, 1.0 / 3.0)  # of a sine, of a square-saw, about, and of noise, at level 1
 
 
 class Voice(Synthesizer):
@@ -55,6 +59,15 @@ class Voice(Synthesizer):
         sine = self.vco_1(phase_1) * amp_1
         square = self.vco_2(units, steepness, phase_2) * amp_2
         return self.mixer(units, [sine, square, noise * hiss])
+
+    def sources(self, patch: Tensor) -> Sources:
+        """Pitch and energy of both oscillators and energy of the noise, of patches (n, size)."""
+        units = self.table.to_units(patch)
+        time = torch.arange(self.points, device=patch.device, dtype=patch.dtype) / self.control_rate
+        midi, moved, amplitude, hiss = self.section(units, time, self.control_rate)
+        pitch = pitches((self.vco_1, self.vco_2), units, midi, moved).clamp(0.0, HIGHEST_MIDI)
+        level = torch.cat((amplitude, hiss), dim=1) * torch.cat(self.mixer.read(units), dim=1)[..., None]
+        return Sources(pitch, level.square() * level.new_tensor(_MEAN_SQUARES)[:, None])
 
 
 class VoiceFM(Synthesizer):

@@ -5,8 +5,9 @@ Cherep and Singh, "Contrastive Learning from Synthetic Audio Doppelgängers", IC
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from torch import Tensor
 from soundalike import random
 from soundalike.errors import SoundalikeError, nearest
 from soundalike.synth import GROUPS, Synthesizer
+from soundalike.synth.scene import Scene
+from soundalike.synth.truth import Truth
 from soundalike.views.view import HELD_OUT, Views, sound_numbers
 
 LOWEST_KNOB = 1e-6  # the paper's lower clip; the upper is 1
@@ -21,7 +24,9 @@ LOWEST_KNOB = 1e-6  # the paper's lower clip; the upper is 1
 # Independent uses of one seed. Their numbers are part of the format: another order makes other sounds of a seed.
 _THETA, _FIRST, _SECOND, _FIRST_NOISE, _SECOND_NOISE, _FIRST_AUGMENT, _SECOND_AUGMENT = range(2, 9)
 _FIRST_FEATURES, _SECOND_FEATURES = 9, 10
+_FIRST_MIX, _SECOND_MIX = 11, 12
 NOISES = ("view", "pair", "fixed")
+_T = TypeVar("_T")
 
 
 class Pair(NamedTuple):
@@ -60,9 +65,12 @@ class Doppelgangers(Views):
             meets the same pairs over and over. Held-out sounds, those from `HELD_OUT` on, keep their numbers. Without
             it no pair ever comes twice.
         augment_features: augmentations of each view's features, as `Views` takes them.
+        mix: how many decibels quieter than a view another sound of the stream is that is added to it, the lowest and
+            the highest of a range; no other sound where not given. First views hear a neighbour by number, second
+            views the next but one, both scaled to the same peak before.
 
     Raises:
-        SoundalikeError: delta, pool or an augmentation's argument is out of its range, or a name is unknown.
+        SoundalikeError: delta, pool, mix or an augmentation's argument is out of its range, or a name is unknown.
     """
 
     deltas: Tensor
@@ -76,6 +84,7 @@ class Doppelgangers(Views):
         augment: list[Any] | None = None,
         pool: int | None = None,
         augment_features: list[Any] | None = None,
+        mix: tuple[float, float] | None = None,
     ) -> None:
         streams = (_FIRST_AUGMENT, _SECOND_AUGMENT, _FIRST_FEATURES, _SECOND_FEATURES)
         super().__init__(voice.sample_rate, augment, augment_features, streams)
@@ -83,6 +92,11 @@ class Doppelgangers(Views):
             raise SoundalikeError(f"pool is {pool!r}: give a whole number from 2 to {HELD_OUT}, or leave it out.")
         if noise not in NOISES:
             raise SoundalikeError(f"noise is {noise!r}: {nearest(str(noise), NOISES)}")
+        if mix is not None and (len(mix) != 2 or not 0.0 <= mix[0] <= mix[1] < math.inf):
+            raise SoundalikeError(
+                f"mix is {list(mix)}: give the lowest and the highest number of decibels, from 0 on."
+            )
+        self.mix = None if mix is None else (float(mix[0]), float(mix[1]))
         voice.spread(torch.zeros(0, voice.size), uniform_in)  # says which names there are
         self.voice, self.uniform_in, self.noise, self.pool = voice, uniform_in, noise, pool
         by_group = group_deltas(delta)
@@ -114,13 +128,61 @@ class Doppelgangers(Views):
         Returns:
             `Pair` of n rows.
         """
+        # both views in one batch: one pass through the voice
+        return self._pair(seed, number, lambda patches, noise: (self.voice(patches, noise_seed=noise), None))[0]
+
+    def told(self, seed: int, number: Tensor) -> tuple[Pair, Truth]:
+        """The pairs with these numbers, and what is to be heard in them before anything is mixed in or augmented.
+
+        Args:
+            seed: which stream of sounds.
+            number: which sounds of it, int64 (n,).
+
+        Returns:
+            `Pair` of n rows, and the truth of all first, then of all second views, 2n rows.
+
+        Raises:
+            SoundalikeError: it is not known what is to be heard in this voice's sounds.
+        """
+        voice = self.voice
+        if not isinstance(voice, Scene):
+            raise SoundalikeError("only of scenes is known what is to be heard: give --voice scene.")
+        return self._pair(seed, number, voice.told)
+
+    def _pair(
+        self, seed: int, number: Tensor, render: Callable[[Tensor, Tensor], tuple[Tensor, _T]]
+    ) -> tuple[Pair, _T]:
         number = self._pooled(number.to(self.deltas.device))
         first_patch, second_patch = self.patches(seed, number)
-        # both views in one batch: one pass through the voice
-        audio = self.voice(torch.cat((first_patch, second_patch)), noise_seed=self._noise_seeds(seed, number))
-        audio = self._augmented(audio, seed, number)
+        audio, beside = render(torch.cat((first_patch, second_patch)), self._noise_seeds(seed, number))
+        audio = self._augmented(self._mixed(audio, seed, number), seed, number)
         first, second = audio.chunk(2)  # (n, samples) each
-        return Pair(first, second, first_patch, second_patch)
+        return Pair(first, second, first_patch, second_patch), beside
+
+    def _mixed(self, audio: Tensor, seed: int, number: Tensor) -> Tensor:
+        """Audio (2n, samples) of all first, then of all second views, each with another sound in it where asked."""
+        if self.mix is None:
+            return audio
+        others = [self._pooled(number ^ step) for step in (1, 2)]
+        here = {each: row for row, each in enumerate(number.tolist())}
+        missing = sorted({each for other in others for each in other.tolist()} - here.keys())
+        views = list(audio.chunk(2))
+        if missing:  # batches of four in a row have them all
+            absent = torch.tensor(missing, device=number.device)
+            more = self.voice(torch.cat(self.patches(seed, absent)), noise_seed=self._noise_seeds(seed, absent)).chunk(
+                2
+            )
+            here |= {each: len(number) + row for row, each in enumerate(missing)}
+            views = [torch.cat(pair) for pair in zip(views, more, strict=True)]
+        mixed = []
+        for view, other, stream in zip(views, others, (_FIRST_MIX, _SECOND_MIX), strict=True):
+            level = view / view.abs().amax(1, keepdim=True).clamp(min=1e-6)
+            low, high = self.mix
+            quieter = low + (high - low) * random.uniform(random.keys(seed, number, stream=stream), 1)  # (n, 1)
+            rows = torch.tensor([here[each] for each in other.tolist()], device=number.device)
+            mixed.append(level[: len(number)] + 10.0 ** (-quieter / 20.0) * level[rows])
+        both = torch.cat(mixed)
+        return both / both.abs().amax(1, keepdim=True).clamp(min=1.0)
 
     def augmented_features(self, features: Tensor, seed: int, number: Tensor) -> Tensor:
         """As `Views.augmented_features`; a pair of a pool has the same features every time."""
