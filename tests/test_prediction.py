@@ -141,6 +141,8 @@ def test_only_what_is_known_is_told() -> None:
         Doppelgangers(Voice(seconds=0.2)).told(0, torch.arange(2))
     with pytest.raises(SoundalikeError, match=r"training\.prediction is of what is to be heard in scenes"):
         Recipe("x", {"training": {"prediction": 1.0, "steps": 1}}).build()
+    with pytest.raises(SoundalikeError, match=r"--instrument voice .* or --prediction 0"):
+        Recipe.load("ears-cpu").override({"voice.instrument": "parametric"}).build()
     with pytest.raises(SoundalikeError, match="weight is 0"):
         Prediction(ResNet18(width=4), LogMel(), weight=0.0)
     with pytest.raises(SoundalikeError, match="frame every 10 ms"):

@@ -301,10 +301,10 @@ class Recipe:
             views = self._make("views", voice=voice, clips=clips, samples=frontend.clip_samples)
         prediction = None
         if self.training.prediction > 0:
-            if not isinstance(voice, Scene) or not isinstance(views, Doppelgangers):
+            if not (isinstance(voice, Scene) and voice.tells and isinstance(views, Doppelgangers)):
                 raise SoundalikeError(
-                    "training.prediction is of what is to be heard in scenes, and only their synthesizer knows: give "
-                    "--voice scene and --views doppelgangers, or --training.prediction 0."
+                    "training.prediction is of what is to be heard in scenes of the instrument 'voice': give "
+                    "--voice scene, --instrument voice and --views doppelgangers, or --prediction 0."
                 )
             prediction = Prediction(encoder, frontend, self.training.prediction, generator)
         return Parts(frontend, encoder, objective, self._make("readout"), voice, views, head, prediction)

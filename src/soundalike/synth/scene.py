@@ -83,6 +83,11 @@ class Scene(Synthesizer):
         self.assemble(self.patches, self.places, self.resonances, self.background)
         self._compiled_told: Compiled | None = None
 
+    @property
+    def tells(self) -> bool:
+        """Whether it is known what is to be heard in its sounds: whether its instrument's pitches are."""
+        return isinstance(self.instrument, Voice)
+
     def told(self, patch: Tensor, noise_seed: int | Sequence[int] | Tensor | None = None) -> tuple[Tensor, Truth]:
         """The sounds of patches, and what is to be heard in them. No gradients flow.
 
@@ -96,10 +101,8 @@ class Scene(Synthesizer):
         Raises:
             SoundalikeError: shapes do not fit, or the instrument's pitches are not known.
         """
-        if not isinstance(self.instrument, Voice):
-            raise SoundalikeError(
-                "only of the instrument 'voice' is known what is to be heard: give --instrument voice."
-            )
+        if not self.tells:
+            raise SoundalikeError("only of the instrument 'voice' is known what is to be heard: make the scene of it.")
         patch = self._checked(patch)
         keys = self._noise_keys(noise_seed, len(patch)).expand(len(patch))
         if self._compiled and patch.dtype == torch.float32:
