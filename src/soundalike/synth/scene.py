@@ -13,7 +13,7 @@ from soundalike.errors import SoundalikeError, nearest
 from soundalike.synth.control import Bank
 from soundalike.synth.parameter import ParameterSpec
 from soundalike.synth.resonance import DECIBEL, Frames, Resonances, tilted
-from soundalike.synth.synthesizer import ROWS, Compiled, Synthesizer
+from soundalike.synth.synthesizer import Compiled, Synthesizer, by_rows
 from soundalike.synth.truth import SIZE, Ear, Truth
 from soundalike.synth.voice import INSTRUMENTS, Voice
 
@@ -115,10 +115,8 @@ class Scene(Synthesizer):
                 self._compiled_told = Compiled(render, self._compiled.rows)
             packed = self._compiled_told(patch, keys)
         else:
-            rows = ROWS if patch.device.type == "cpu" else max(1, len(patch))
-            chunks = zip(patch.split(rows), keys.split(rows), strict=True)
             with torch.no_grad():
-                packed = torch.cat([self._packed(*chunk, self._placed, self._mix_told) for chunk in chunks])
+                packed = by_rows(lambda some, its: self._packed(some, its, self._placed, self._mix_told), patch, keys)
         sound, truth = packed.split((self.samples, packed.shape[1] - self.samples), dim=1)
         return sound, Truth.unpack(truth.unflatten(1, (-1, SIZE)))
 

@@ -203,9 +203,7 @@ class Synthesizer(nn.Module):
         if self._compiled and patch.dtype == torch.float32 and not (patch.requires_grad and torch.is_grad_enabled()):
             sound = self._compiled(patch, source)
         else:
-            rows = ROWS if patch.device.type == "cpu" else max(1, count)
-            chunks = zip(patch.split(rows), source.split(rows), strict=True)
-            sound = torch.cat([self._render(*chunk) for chunk in chunks])
+            sound = by_rows(self._render, patch, source)
         if self.peak == "first":
             sound = sound / sound[:1].abs().amax(dim=1, keepdim=True).clamp(min=1.0)
         return sound  # (n, samples)
@@ -272,9 +270,12 @@ class Synthesizer(nn.Module):
         return self._fast(units, tuple(control), noise)
 
     def _slow(self, patch: Tensor) -> tuple[Tensor, ...]:
-        time = torch.arange(self.points, device=patch.device, dtype=patch.dtype) / self.control_rate
         units = self.table.to_units(patch)
-        return units, *self.control(units, time)
+        return units, *self.control(units, self._control_times(patch))
+
+    def _control_times(self, like: Tensor) -> Tensor:
+        """Seconds of the control points, (points,)."""
+        return torch.arange(self.points, device=like.device, dtype=like.dtype) / self.control_rate
 
     def _fast(self, units: Tensor, control: tuple[Tensor, ...], noise: Tensor) -> Tensor:
         if noise.dim() == 1:
@@ -284,6 +285,12 @@ class Synthesizer(nn.Module):
     def _scaled(self, sound: Tensor) -> Tensor:
         """Each sound (n, samples) by its own peak, where ``peak`` says so."""
         return sound / sound.abs().amax(dim=1, keepdim=True).clamp(min=1.0) if self.peak == "own" else sound
+
+
+def by_rows(render: Callable[[Tensor, Tensor], Tensor], patch: Tensor, noise: Tensor) -> Tensor:
+    """What ``render`` makes of patches (n, size) and their noise, as many at once as the device likes."""
+    rows = ROWS if patch.device.type == "cpu" else max(1, len(patch))
+    return torch.cat([render(*chunk) for chunk in zip(patch.split(rows), noise.split(rows), strict=True)])
 
 
 class Compiled:

@@ -63,8 +63,7 @@ class Voice(Synthesizer):
     def sources(self, patch: Tensor) -> Sources:
         """Pitch and energy of both oscillators and energy of the noise, of patches (n, size)."""
         units = self.table.to_units(patch)
-        time = torch.arange(self.points, device=patch.device, dtype=patch.dtype) / self.control_rate
-        midi, moved, amplitude, hiss = self.section(units, time, self.control_rate)
+        midi, moved, amplitude, hiss = self.section(units, self._control_times(patch), self.control_rate)
         pitch = pitches((self.vco_1, self.vco_2), units, midi, moved).clamp(0.0, HIGHEST_MIDI)
         level = torch.cat((amplitude, hiss), dim=1) * torch.cat(self.mixer.read(units), dim=1)[..., None]
         return Sources(pitch, level.square() * level.new_tensor(_MEAN_SQUARES)[:, None])

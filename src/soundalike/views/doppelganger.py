@@ -169,9 +169,8 @@ class Doppelgangers(Views):
         views = list(audio.chunk(2))
         if missing:  # batches of four in a row have them all
             absent = torch.tensor(missing, device=number.device)
-            more = self.voice(torch.cat(self.patches(seed, absent)), noise_seed=self._noise_seeds(seed, absent)).chunk(
-                2
-            )
+            patches, noise = torch.cat(self.patches(seed, absent)), self._noise_seeds(seed, absent)
+            more = self.voice(patches, noise_seed=noise).chunk(2)
             here |= {each: len(number) + row for row, each in enumerate(missing)}
             views = [torch.cat(pair) for pair in zip(views, more, strict=True)]
         mixed = []
