@@ -220,7 +220,8 @@ class Slow:
     sample_rate = 16000
     def __call__(self, waveforms):
         print("busy", flush=True)
-        time.sleep(30)
+        for _ in range(3000):
+            time.sleep(0.01)  # not once for long: a signal between this line and the call would wait for its end
 embed_files(sorted(Path({str(tmp_path)!r}).glob("*.wav")), {{"a": Slow()}}, batch=2)
 """
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
