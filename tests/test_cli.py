@@ -50,7 +50,7 @@ def refused(cli: Cli) -> Callable[..., str]:
 def process(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs a command in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "soundalike.cli", *map(str, arguments)],
+        [sys.executable, "-m", "soundalike", *map(str, arguments)],
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
@@ -81,7 +81,7 @@ def test_help_answers_within_a_second_and_loads_nothing_heavy() -> None:
 
 
 def test_output_that_nobody_reads_to_its_end() -> None:
-    command = [sys.executable, "-m", "soundalike.cli", "pretrain", "--print-recipe"]
+    command = [sys.executable, "-m", "soundalike", "pretrain", "--print-recipe"]
     reader = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert reader.stdout is not None
     reader.stdout.close()
@@ -98,7 +98,7 @@ def test_ctrl_c_while_embedding_and_going_on(run: Path, tmp_path: Path) -> None:
         os.link(folder / "long.wav", folder / f"{i}.wav")
     out_file = tmp_path / "e.npz"
     options = ["embed", str(folder), "--model", str(run), "--out", str(out_file)]
-    command = [sys.executable, "-m", "soundalike.cli", *options]
+    command = [sys.executable, "-m", "soundalike", *options]
     embedding = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     kept = tmp_path / ".e.npz.partial"
     while not list(kept.glob("*.npz")):
@@ -674,7 +674,7 @@ def test_render_into_a_file(refused: Callable[..., str], tmp_path: Path) -> None
 
 def test_names_that_are_no_unicode_can_be_printed(cli: Cli, tmp_path: Path) -> None:
     answer = subprocess.run(
-        [sys.executable, "-m", "soundalike.cli", "render", "--count", "1", "--delta", "0.1", "--out", b"r\xe9"],
+        [sys.executable, "-m", "soundalike", "render", "--count", "1", "--delta", "0.1", "--out", b"r\xe9"],
         capture_output=True,
         cwd=tmp_path,
         timeout=120,

@@ -92,7 +92,7 @@ def test_a_run_without_a_compiler_says_so_and_goes_on(tmp_path: Path) -> None:
     command = ["pretrain", "--recipe", "doppelgangers-cpu", *settings, "--out", str(tmp_path / "run")]
     without = {"CXX": str(tmp_path / "no-compiler"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
     ended = subprocess.run(
-        [sys.executable, "-m", "soundalike.cli", *command],
+        [sys.executable, "-m", "soundalike", *command],
         capture_output=True,
         text=True,
         env={**os.environ, **without},

@@ -223,7 +223,7 @@ def test_a_trained_model_brings_its_recipe_and_its_encoder(
 
 def test_command_line_in_a_process(small: Recipe, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(small.to_yaml(), encoding="utf-8")
-    command = [sys.executable, "-m", "soundalike.cli", "listen", "--recipe", str(tmp_path / "tiny.yaml")]
+    command = [sys.executable, "-m", "soundalike", "listen", "--recipe", str(tmp_path / "tiny.yaml")]
     answer = subprocess.run(
         [*command, "--out", str(tmp_path / "p.html"), "--count", "2", "--voice", "voice-fm"],
         capture_output=True, text=True, timeout=120,

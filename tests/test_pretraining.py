@@ -64,7 +64,7 @@ class Process:
     def __init__(self, recipe: Recipe, out: Path, *options: str, fresh: bool = True) -> None:
         file = out.parent / f"{out.name}.yaml"
         file.write_text(recipe.to_yaml(), encoding="utf-8")
-        command = [sys.executable, "-m", "soundalike.cli", "pretrain", "--device", "cpu", "--out", str(out), *options]
+        command = [sys.executable, "-m", "soundalike", "pretrain", "--device", "cpu", "--out", str(out), *options]
         self.process = subprocess.Popen(
             [*command, "--recipe", str(file)] if fresh else command,
             stdout=subprocess.PIPE,
