@@ -170,7 +170,8 @@ class CompiledRendering(Callback):
         rows = 2 * learner.training_settings.batch_size
         rows = min(COMPILED_ROWS, rows) if learner.device.type == "cpu" else rows
         try:
-            self._say(f"compiled in {voice.compile_halves(rows):.0f} s")
+            seconds = (voice.compile_halves if learner.prediction is None else voice.compile_told)(rows)
+            self._say(f"compiled in {seconds:.0f} s")
         except CompilationError as error:
             self._say(f"the renderer stays as it is, which is slower and else the same: {error}")
 

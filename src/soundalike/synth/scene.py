@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 import torch
@@ -13,7 +14,7 @@ from soundalike.errors import SoundalikeError, nearest
 from soundalike.synth.control import Bank
 from soundalike.synth.parameter import ParameterSpec
 from soundalike.synth.resonance import DECIBEL, Frames, Resonances, tilted
-from soundalike.synth.synthesizer import Compiled, Synthesizer, by_rows
+from soundalike.synth.synthesizer import COMPILED_ROWS, Compiled, Synthesizer, by_rows
 from soundalike.synth.truth import SIZE, Ear, Truth
 from soundalike.synth.voice import INSTRUMENTS, Voice
 
@@ -105,20 +106,31 @@ class Scene(Synthesizer):
             raise SoundalikeError("only of the instrument 'voice' is known what is to be heard: make the scene of it.")
         patch = self._checked(patch)
         keys = self._noise_keys(noise_seed, len(patch)).expand(len(patch))
-        if self._compiled and patch.dtype == torch.float32:
-            if self._compiled_told is None:
-                mix = compiled(self._mix_told)
-
-                def render(patch: Tensor, noise: Tensor) -> Tensor:
-                    return self._packed(patch, noise, self._halves[0], mix)
-
-                self._compiled_told = Compiled(render, self._compiled.rows)
+        if self._compiled_told and patch.dtype == torch.float32:
             packed = self._compiled_told(patch, keys)
         else:
             with torch.no_grad():
                 packed = by_rows(lambda some, its: self._packed(some, its, self._placed, self._mix_told), patch, keys)
         sound, truth = packed.split((self.samples, packed.shape[1] - self.samples), dim=1)
         return sound, Truth.unpack(truth.unflatten(1, (-1, SIZE)))
+
+    def compile_told(self, rows: int = COMPILED_ROWS) -> float:
+        """Makes `told` as fast as `compile_halves` makes ``forward``; what that alone needs follows at its first call.
+
+        Args:
+            rows: sounds rendered at once; fewer are filled up.
+
+        Returns:
+            Seconds that it took.
+
+        Raises:
+            CompilationError: there is no compiler, or it does not work.
+        """
+        started = time.perf_counter()
+        forward, mix = Compiled(self._compiled_render(rows), rows), compiled(self._mix_told)
+        told = self._tried(Compiled(lambda patch, noise: self._packed(patch, noise, self._halves[0], mix), rows))
+        self._compiled, self._compiled_told = forward, told
+        return time.perf_counter() - started
 
     def _packed(
         self, patch: Tensor, noise: Tensor, placed: Callable[..., Tensor], mixed: Callable[..., tuple[Tensor, ...]]

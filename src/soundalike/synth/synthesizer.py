@@ -224,11 +224,14 @@ class Synthesizer(nn.Module):
             CompilationError: there is no compiler, or it does not work.
         """
         started = time.perf_counter()
-        rendering = Compiled(self._compiled_render(rows), rows)
+        self._compiled = self._tried(Compiled(self._compiled_render(rows), rows))
+        return time.perf_counter() - started
+
+    def _tried(self, rendering: Compiled) -> Compiled:
+        """It, compiled: at its first call it is."""
         with failures_in_one_sentence():
             rendering(torch.full((1, self.size), 0.5, device=self.positions.device), self._noise_keys(0, 1))
-        self._compiled = rendering
-        return time.perf_counter() - started
+        return rendering
 
     def _compiled_render(self, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
         """A twin of `_render` for ``rows`` sounds and no gradients, compiled at its first call."""
