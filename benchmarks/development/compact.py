@@ -14,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 from scipy.linalg import eigh
-from score import TASKS, accuracy, read
+from score import TASKS, accuracy, neighbours, read
 
 import soundalike
 from soundalike.compacting import synthetic_sounds
-from soundalike.probe.knn import predict_knn
 
 SIZES = (512, 1024)
 Map = Callable[[np.ndarray], np.ndarray]
@@ -69,16 +68,6 @@ def principal(rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     sums, vectors = eigh(products, subset_by_index=(len(products) - size, len(products) - 1))
     sums, vectors = sums[::-1], vectors[:, ::-1]
     return sums / count, (rows.T @ vectors / np.sqrt(sums) if count <= width else vectors).astype(np.float32)
-
-
-def neighbours(vectors: np.ndarray, labels: np.ndarray, folds: np.ndarray, standardise: bool) -> float:
-    """Mean accuracy of nearest neighbours over the folds, in %."""
-    scores = []
-    for fold in np.unique(folds):
-        train, test = folds != fold, folds == fold
-        predicted = predict_knn(vectors[train], labels[train], vectors[test], standardise=standardise)
-        scores.append(np.mean(predicted == labels[test]))
-    return 100 * float(np.mean(scores))
 
 
 def main() -> None:

@@ -4,7 +4,8 @@
 
 A ridge classifier on standardised embeddings, four folds by group (the part of a file's name before its last ``-``:
 voice, instrument, pitch or kit; each event is a group of its own), regularised by what its training folds say. It is
-many times as fast as the linear probe of ``soundalike evaluate`` and serves for choosing only. Both floors come first.
+many times as fast as the linear probe of ``soundalike evaluate`` and serves for choosing only. Below it the same for
+nearest neighbours by cosine, standardised as ``soundalike evaluate`` does. Both floors come first.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 import soundalike
 from soundalike.probe.floor import LogMelStatistics
+from soundalike.probe.knn import predict_knn
 
 TASKS = ("events", "words", "notes", "pitches", "drums")
 Embedder = Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -49,6 +51,16 @@ def accuracy(vectors: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> floa
     return 100 * float(np.mean(scores))
 
 
+def neighbours(vectors: np.ndarray, labels: np.ndarray, folds: np.ndarray, standardise: bool) -> float:
+    """Mean accuracy of nearest neighbours over the folds, in %."""
+    scores = []
+    for fold in np.unique(folds):
+        train, test = folds != fold, folds == fold
+        predicted = predict_knn(vectors[train], labels[train], vectors[test], standardise=standardise)
+        scores.append(np.mean(predicted == labels[test]))
+    return 100 * float(np.mean(scores))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Scores models on the development set.")
     parser.add_argument("folder", type=Path, help="what build.py made")
@@ -59,12 +71,27 @@ def main() -> None:
     embedders: dict[str, Embedder] = {"log-mel statistics": LogMelStatistics()}
     for name, model in trained.items():
         embedders |= {f"untrained {name}": model.untrained(0), name: model}
-    print("| representation |", " | ".join(options.tasks), "| mean |")
-    print("|---|" + "---|" * (len(options.tasks) + 1))
     sets = {task: read(options.folder, task) for task in options.tasks}
+    near = []
+    print_row("ridge", [*options.tasks, "mean"])
+    print_row("---", ["---"] * (len(options.tasks) + 1))
     for name, embed in embedders.items():
-        scores = [accuracy(embed(sounds), labels, folds) for sounds, labels, folds in sets.values()]
-        print(f"| {name} |", " | ".join(f"{score:.1f}" for score in [*scores, np.mean(scores)]), "|", flush=True)
+        vectors = [(embed(sounds), labels, folds) for sounds, labels, folds in sets.values()]
+        print_scores(name, [accuracy(*parts) for parts in vectors])
+        near.append((name, [neighbours(*parts, standardise=True) for parts in vectors]))
+    print_row("neighbours", [""] * (len(options.tasks) + 1))
+    for name, scores in near:
+        print_scores(name, scores)
+
+
+def print_scores(name: str, scores: Sequence[float]) -> None:
+    """A row of percentages and their mean."""
+    print_row(name, [f"{score:.1f}" for score in [*scores, np.mean(scores)]])
+
+
+def print_row(name: str, cells: Sequence[str]) -> None:
+    """A row of a table in Markdown."""
+    print(f"| {name} |", " | ".join(cells), "|", flush=True)
 
 
 if __name__ == "__main__":
