@@ -17,6 +17,7 @@ from soundalike.recipe import Recipe
 from soundalike.synth import Scene, Voice
 from soundalike.synth.truth import BANDS, PITCHES, QUIETEST_DB, SIZE, Truth
 from soundalike.views import Doppelgangers
+from turning import turned
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +28,6 @@ def scene() -> Scene:
 @pytest.fixture(scope="module")
 def patch(scene: Scene) -> Tensor:
     return scene.draw(6, generator=torch.Generator().manual_seed(5), uniform_in="knobs")
-
-
-def turned(scene: Scene, patch: Tensor, **units: float) -> Tensor:
-    """A copy of patches with some knobs at these units; ``__`` stands for a dot."""
-    names = [spec.name for spec in scene.specs]
-    whole = scene.to_units(patch.clone())
-    for name, unit in units.items():
-        whole[:, names.index(name.replace("__", "."))] = unit
-    return scene.to_knobs(whole)
 
 
 def slow_truth(scene: Scene, patch: Tensor, seed: int) -> tuple[Tensor, Tensor]:

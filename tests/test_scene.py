@@ -14,25 +14,11 @@ from torch import Tensor
 from soundalike.errors import SoundalikeError
 from soundalike.synth import Scene, Voice
 from soundalike.synth.resonance import POINTS, Frames, Resonances
+from turning import turned
 
 
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def at(scene: Scene, name: str) -> int:
-    return [spec.name for spec in scene.specs].index(name)
-
-
-def turned(scene: Scene, patch: Tensor, **units: float) -> Tensor:
-    """A copy of a patch (n, size) with some knobs turned to these units; ``__`` stands for a dot."""
-    patch = patch.clone()
-    for name, unit in units.items():
-        place = at(scene, name.replace("__", "."))
-        whole = scene.to_units(patch)
-        whole[:, place] = unit
-        patch[:, place] = scene.to_knobs(whole)[:, place]
-    return patch
 
 
 def steady_hiss(scene: Scene, count: int = 1) -> Tensor:
