@@ -16,7 +16,7 @@ from types import ModuleType
 
 from benchmarks.harness import Row, cores_taken, describe_machine, use_cores
 
-SCRIPTS = ("rendering", "step", "embedding", "augmentations", "startup", "memory", "loss_curve", "limits", "gpu")
+SCRIPTS = ("rendering", "step", "embedding", "augmentations", "startup", "memory", "loss_curve", "limits")
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parents[1]
 
@@ -98,8 +98,7 @@ def measured_apart(script: str, name: str, cores: int) -> list[Row]:
 
 def measure(script: str, name: str, cores: int, path: Path) -> None:
     """Runs one measurement here and writes its row."""
-    if script != "gpu":
-        use_cores(cores)
+    use_cores(cores)
     taken = cores_taken()
     row = measurements(script)[name]()
     machine = describe_machine()  # afterwards: it loads PyTorch, which would count as memory of ours

@@ -163,18 +163,33 @@ class CompiledRendering(Callback):
 
     def on_train_start(self, trainer: Trainer, learner: Learner) -> None:
         """Compiles, or says in one line why not."""
-        voice = getattr(learner.views, "voice", None)
-        if voice is None or not learner.training_settings.compiles(trainer.world_size):
+        if getattr(learner.views, "voice", None) is None or not learner.training_settings.compiles(trainer.world_size):
             return
         self._say("compiling the renderer: half a minute, or seconds where it was done before …")
-        rows = 2 * learner.training_settings.batch_size
-        rows = min(COMPILED_ROWS, rows) if learner.device.type == "cpu" else rows
         try:
-            seconds = (voice.compile_halves if learner.prediction is None else voice.compile_told)(rows)
-            self._say(f"compiled in {seconds:.0f} s")
+            self._say(f"compiled in {compile_rendering(learner):.0f} s")
         except CompilationError as error:
             self._say(f"the renderer stays as it is, which is slower and else the same: {error}")
 
     def _say(self, line: str) -> None:
         if not self.quiet and is_first_process():
             print(line, file=sys.stderr)
+
+
+def compile_rendering(learner: Learner) -> float:
+    """Compiles what renders the sounds of a learner, for its batch size and device.
+
+    Args:
+        learner: of a recipe with a voice.
+
+    Returns:
+        Seconds that it took.
+
+    Raises:
+        CompilationError: there is no compiler, or it does not work.
+    """
+    voice: Any = learner.views.voice
+    rows = 2 * learner.training_settings.batch_size
+    rows = min(COMPILED_ROWS, rows) if learner.device.type == "cpu" else rows
+    seconds: float = (voice.compile_halves if learner.prediction is None else voice.compile_told)(rows)
+    return seconds

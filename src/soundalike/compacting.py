@@ -57,7 +57,7 @@ def with_compact(
 
     vectors = np.zeros((sounds, full.size), np.float32)
     done = 0
-    for waveforms in synthetic_sounds(model.recipe, sounds, seed, progress):
+    for waveforms in synthetic_sounds(model.recipe, sounds, seed, progress, model.device):
         vectors[done : done + len(waveforms)] = full(list(waveforms))
         done += len(waveforms)
     result = copy.copy(full)
@@ -68,7 +68,9 @@ def with_compact(
     return result
 
 
-def synthetic_sounds(recipe: Recipe, count: int, seed: int = 0, progress: bool = False) -> Iterator[np.ndarray]:
+def synthetic_sounds(
+    recipe: Recipe, count: int, seed: int = 0, progress: bool = False, device: torch.device | str = "cpu"
+) -> Iterator[np.ndarray]:
     """Sounds of random patches, a few at a time.
 
     Args:
@@ -76,6 +78,7 @@ def synthetic_sounds(recipe: Recipe, count: int, seed: int = 0, progress: bool =
         count: how many.
         seed: which ones.
         progress: whether to show on stderr how many have been asked for.
+        device: device that renders them.
 
     Returns:
         Waveforms (k, samples), float32.
@@ -83,18 +86,18 @@ def synthetic_sounds(recipe: Recipe, count: int, seed: int = 0, progress: bool =
     Raises:
         SoundalikeError: the recipe has no synthesizer.
     """
-    voice, patches = _voice(recipe)
+    voice, patches = _voice(recipe, device)
     with file_progress(count, progress, "embedding synthetic sounds", "sounds") as advance:
         for start in range(0, count, _AT_ONCE):
-            number = torch.arange(start, min(start + _AT_ONCE, count)) + HELD_OUT
+            number = torch.arange(start, min(start + _AT_ONCE, count), device=device) + HELD_OUT
             with torch.inference_mode():
                 noise = random.keys(seed, number, stream=_NOISE).long()
-                sounds = voice(patches.theta(seed, number), noise_seed=noise).numpy()
+                sounds = voice(patches.theta(seed, number), noise_seed=noise).cpu().numpy()
             yield sounds
             advance(len(sounds))
 
 
-def _voice(recipe: Recipe) -> tuple[Synthesizer, Doppelgangers]:
+def _voice(recipe: Recipe, device: torch.device | str) -> tuple[Synthesizer, Doppelgangers]:
     """What renders, and what draws patches in the way that the recipe's training does."""
     voice = recipe.build().voice
     if voice is None:
@@ -104,4 +107,4 @@ def _voice(recipe: Recipe) -> tuple[Synthesizer, Doppelgangers]:
         )
     views = recipe.sections["views"]
     settings = views if views["name"] == "doppelgangers" else views.get("synthetic") or {}
-    return voice, Doppelgangers(voice, uniform_in=settings.get("uniform_in", "units"))
+    return voice.to(device), Doppelgangers(voice, uniform_in=settings.get("uniform_in", "units")).to(device)

@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,14 @@ from soundalike.training import Training
 MODEL, RECIPE, CLIPS = "model.safetensors", "recipe.yaml", "clips.csv"
 
 
-def pretrain(recipe: Recipe, out: str | Path, resume: bool = False, device: str = "auto", quiet: bool = False) -> Path:
+def pretrain(
+    recipe: Recipe,
+    out: str | Path,
+    resume: bool = False,
+    device: str = "auto",
+    quiet: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> Path:
     """Trains the encoder of a recipe on synthetic sounds, on recordings, or on both.
 
     The folder gets ``recipe.yaml`` (the recipe as it ran), ``checkpoint.ckpt`` (where the run stands), ``logs``
@@ -48,6 +55,7 @@ def pretrain(recipe: Recipe, out: str | Path, resume: bool = False, device: str 
         resume: go on with the run that the folder holds, with the very sounds that it would have met.
         device: ``auto``, ``cpu`` or ``cuda``; ``cuda`` takes every GPU.
         quiet: no progress display.
+        callbacks: further callbacks of the engine, which are called after the run's own.
 
     Returns:
         Path of the model.
@@ -84,9 +92,9 @@ def pretrain(recipe: Recipe, out: str | Path, resume: bool = False, device: str 
             clips.record(out / CLIPS)
     stop = Stop()
     display = [] if quiet else [TrainingProgress()]
-    callbacks = [Checkpoints(out), stop, PairExamples(), CompiledRendering(quiet), *display]
+    own = [Checkpoints(out), stop, PairExamples(), CompiledRendering(quiet), *display]
     with _free_on_failure(out), _quiet_engine(), stop.listening():
-        trainer = _trainer(learner.training_settings, out, device, callbacks)
+        trainer = _trainer(learner.training_settings, out, device, [*own, *callbacks])
         try:
             trainer.fit(learner, Numbers(), Numbers(), ckpt_path=checkpoint, weights_only=True)
         except SystemExit:  # what the engine makes of a second Ctrl-C
