@@ -119,6 +119,24 @@ def batches(context: Context, recipe: str) -> dict[str, Any]:
     return found
 
 
+def waiting(context: Context, recipe: str) -> dict[str, Any]:
+    """That a step never waits for the device: PyTorch's own switch makes it an error. The CPU has no such switch."""
+    if context.settings.device != "cuda":
+        return {"checked": False}
+    one = learner(context, recipe, context.settings.device)
+    optimizer = one.configure_optimizers()
+    number = torch.arange(32, device=context.settings.device)
+    for attempt in range(2):  # the first step makes what is made once
+        torch.cuda.set_sync_debug_mode("error" if attempt else "default")
+        try:
+            loss, _ = one.loss(number)
+            loss.backward()
+            optimizer.step()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    return {"checked": True}
+
+
 def learner(context: Context, recipe: str, device: str, **settings: Any) -> Learner:
     """The learner of a recipe on a device, tiny where the session is."""
     loaded = Recipe.load(recipe)

@@ -88,6 +88,7 @@ def steps(settings: Settings) -> list[Step]:
     for recipe in RECIPES:
         add(f"agreement: {recipe} in bf16", "agreement:bf16", 20.0, early, recipe=recipe)
         add(f"agreement: pairs of {recipe} in any batch", "agreement:batches", 20.0, early, recipe=recipe)
+        add(f"agreement: a step of {recipe} never waits", "agreement:waiting", 20.0, early, recipe=recipe)
     middle = SPEED_SHARE if not settings.small else 1.0
     for recipe in reversed(RECIPES):  # what is trained below first
         for batch in SMALL_BATCHES if settings.small else BATCHES[recipe]:

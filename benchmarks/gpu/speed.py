@@ -86,16 +86,23 @@ def shares(context: Context, recipe: str) -> dict[str, Any]:
                 training()
             _wait(device)
             wall = time.perf_counter() - started
-    events = {event.key: event for event in profiled.key_averages()}
-    of_part = {part: _microseconds(events[part], device) for part in PARTS if part in events}
-    total = sum(of_part.values())
-    found["share_of_device_time"] = {part: round(took / max(total, 1e-9), 4) for part, took in of_part.items()}
+    averages = list(profiled.key_averages())
+    of_part = {
+        event.key: float(event.device_time_total if device == "cuda" else event.cpu_time_total)
+        for event in averages
+        if event.key in PARTS and str(event.device_type).endswith("CPU")
+    }
     if device == "cuda":
-        kernels = [event for event in events.values() if str(event.device_type).endswith("CUDA")]
-        kernels = [event for event in kernels if event.key not in PARTS]
-        busy = sum(float(event.self_device_time_total) for event in kernels) / 1e6
-        found["share_of_waiting_for_the_cpu"] = max(0.0, 1.0 - busy / wall)
+        kernels = [event for event in averages if str(event.device_type).endswith("CUDA") and not _annotation(event)]
+        busy = sum(float(event.self_device_time_total) for event in kernels)
+        # the gradients' kernels are launched by another thread, outside the range that bears their name
+        of_part["backward"] = busy - sum(took for part, took in of_part.items() if part != "backward")
+        found["share_of_waiting_for_the_cpu"] = max(0.0, 1.0 - busy / 1e6 / wall)
         found["kernels_per_step"] = sum(event.count for event in kernels) / steps
+        copies = {event.key: event.count / steps for event in kernels if event.key.startswith("Memcpy")}
+        found["copies_per_step"] = copies
+    total = sum(of_part.values())
+    found["share_of_device_time"] = {part: took / max(total, 1e-9) for part, took in of_part.items()}
     found["step_ms_profiled"] = 1e3 * wall / steps
     path = context.folder / f"profile-{recipe}.txt"
     order = "self_device_time_total" if device == "cuda" else "self_cpu_time_total"
@@ -241,5 +248,7 @@ def _peak(device: str) -> float | None:
     return torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else None
 
 
-def _microseconds(event: Any, device: str) -> float:
-    return float(event.device_time_total if device == "cuda" else event.cpu_time_total)
+def _annotation(event: Any) -> bool:
+    """Whether an event on the device is a range with a name, and not a kernel."""
+    named = event.key in PARTS or event.key.startswith(("Optimizer.", "ProfilerStep"))
+    return named or bool(getattr(event, "is_user_annotation", False))
