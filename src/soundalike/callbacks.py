@@ -21,7 +21,6 @@ from soundalike.compilation import CompilationError
 from soundalike.device import is_first_process
 from soundalike.errors import SoundalikeError
 from soundalike.learner import Learner
-from soundalike.synth.synthesizer import COMPILED_ROWS
 
 CHECKPOINT = "checkpoint.ckpt"
 
@@ -189,7 +188,6 @@ def compile_rendering(learner: Learner) -> float:
         CompilationError: there is no compiler, or it does not work.
     """
     voice: Any = learner.views.voice
-    rows = 2 * learner.training_settings.batch_size
-    rows = min(COMPILED_ROWS, rows) if learner.device.type == "cpu" else rows
+    rows = 2 * min(learner.training_settings.batch_size, learner.pairs_at_once)
     seconds: float = (voice.compile_halves if learner.prediction is None else voice.compile_told)(rows)
     return seconds

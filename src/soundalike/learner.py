@@ -16,8 +16,8 @@ from soundalike.synth.truth import Truth
 from soundalike.views import Doppelgangers
 from soundalike.views.view import HELD_OUT, TwoViews, sound_numbers
 
-PAIRS_AT_ONCE = 128
-"""Pairs rendered and turned into features at once on a CPU: spectra of a whole large batch would be gigabytes."""
+PAIRS_AT_ONCE, PAIRS_AT_ONCE_ON_GPU = 128, 2048
+"""Pairs rendered and turned into features at once: spectra of a whole large batch would be gigabytes."""
 
 
 class Learner(LightningModule):
@@ -82,6 +82,11 @@ class Learner(LightningModule):
         trainer = self.trainer
         return sound_numbers(step, trainer.global_rank, trainer.world_size, self.training_settings.batch_size)
 
+    @property
+    def pairs_at_once(self) -> int:
+        """Pairs that are rendered and turned into features at once, where a batch has more."""
+        return PAIRS_AT_ONCE if self.device.type == "cpu" else PAIRS_AT_ONCE_ON_GPU
+
     @torch.no_grad()
     def inputs(self, numbers: Tensor) -> tuple[Tensor, Tensor | None, Truth | None]:
         """What the encoder gets of the pairs with these numbers (n,), and what is known of them.
@@ -92,7 +97,7 @@ class Learner(LightningModule):
         """
         firsts, seconds, labels, heard, seed = [], [], [], [], self.training_settings.seed
         with torch.autocast(self.device.type, enabled=False):
-            for some in numbers.split(PAIRS_AT_ONCE if self.device.type == "cpu" else len(numbers)):
+            for some in numbers.split(self.pairs_at_once):
                 pair: TwoViews
                 if self.prediction is not None and isinstance(self.views, Doppelgangers):
                     pair, told = self.views.told(seed, some)

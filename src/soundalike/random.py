@@ -45,16 +45,38 @@ def keys(seed: int | Tensor, index: Tensor | None = None, *, stream: int = 0) ->
     Returns:
         int32 tensor of the broadcast shape.
     """
-    seed_tensor = torch.as_tensor(seed, dtype=torch.int64)
-    if index is None:
-        index = torch.zeros_like(seed_tensor)
-    if seed_tensor.dim() == 0:
-        seed_tensor = seed_tensor.to(index.device)
-    seed_tensor, index = torch.broadcast_tensors(seed_tensor, index.to(torch.int64))
-    key = torch.full_like(index, (stream * 0x2545F491 + 0x5BD1E995) & 0x7FFFFFFF).to(torch.int32)
-    for word in (*_low_and_high(seed_tensor), *_low_and_high(index)):
+    if isinstance(seed, Tensor):
+        index = torch.zeros_like(seed) if index is None else index
+        if not seed.dim():
+            seed = seed.to(index.device)
+        seed, index = torch.broadcast_tensors(seed.to(torch.int64), index.to(torch.int64))
+        key: int | Tensor = _start(stream)
+        words: list[int | Tensor] = [*_low_and_high(seed), *_low_and_high(index)]
+    else:
+        index = torch.zeros((), dtype=torch.int64) if index is None else index.to(torch.int64)
+        key = _start(stream)
+        for word in (seed, seed >> 32):  # in Python: a tensor of the seed would have to be copied to the device
+            key = _mix_number(_mix_number(word * _GOLDEN + key) + _GOLDEN)
+        words = [*_low_and_high(index)]
+    for word in words:
         key = _mix(_mix(word * _GOLDEN + key) + _GOLDEN)
+    assert isinstance(key, Tensor)
     return key
+
+
+def _start(stream: int) -> int:
+    return (stream * 0x2545F491 + 0x5BD1E995) & 0x7FFFFFFF
+
+
+def _mix_number(state: int) -> int:
+    """As `_mix`, of one number, to 32 bits with sign."""
+    state &= 0xFFFFFFFF
+    state ^= state >> 16
+    state = state * _MULTIPLIER_1 & 0xFFFFFFFF
+    state ^= state >> 13
+    state = state * _MULTIPLIER_2 & 0xFFFFFFFF
+    state ^= state >> 16
+    return state - (1 << 32) if state >> 31 else state
 
 
 def bits(key: Tensor, count: int) -> Tensor:

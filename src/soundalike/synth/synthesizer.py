@@ -18,9 +18,10 @@ from soundalike.synth.grid import Grid
 from soundalike.synth.parameter import ParameterSpec, ParameterTable
 
 PEAKS = ("own", "first", "none")
-ROWS, COMPILED_ROWS = 64, 256
-"""Sounds rendered at once on a CPU. Left as it is, a rendering walks through memory for every operation, and few
-sounds stay in the processor's cache; compiled, it walks through once, and the more sounds, the less a call costs."""
+ROWS, COMPILED_ROWS, GPU_ROWS = 64, 256, 8192
+"""Sounds rendered at once: on a CPU, compiled on a CPU, and on a GPU. Left as it is, a rendering walks through memory
+for every operation, and few sounds stay in a processor's cache; compiled, it walks through once, and the more sounds,
+the less a call costs. A GPU wants many sounds at once, as many as leave room for a training beside them."""
 
 
 def _is_number(value: object) -> bool:
@@ -292,7 +293,7 @@ class Synthesizer(nn.Module):
 
 def by_rows(render: Callable[[Tensor, Tensor], Tensor], patch: Tensor, noise: Tensor) -> Tensor:
     """What ``render`` makes of patches (n, size) and their noise, as many at once as the device likes."""
-    rows = ROWS if patch.device.type == "cpu" else max(1, len(patch))
+    rows = ROWS if patch.device.type == "cpu" else GPU_ROWS
     return torch.cat([render(*chunk) for chunk in zip(patch.split(rows), noise.split(rows), strict=True)])
 
 

@@ -17,7 +17,7 @@ from soundalike.errors import SoundalikeError, nearest
 from soundalike.synth import GROUPS, Synthesizer
 from soundalike.synth.scene import Scene
 from soundalike.synth.truth import Truth
-from soundalike.views.view import HELD_OUT, Views, sound_numbers
+from soundalike.views.view import HELD_OUT, Views, in_a_row, on_device, sound_numbers
 
 LOWEST_KNOB = 1e-6  # the paper's lower clip; the upper is 1
 
@@ -45,6 +45,36 @@ class Pair(NamedTuple):
     def label(self) -> None:
         """Sounds that nobody recorded have no class."""
         return None
+
+
+class _Rendered(NamedTuple):
+    """What is rendered for n pairs: they themselves, and what is mixed into them."""
+
+    number: Tensor
+    """Numbers of the pairs, int64 (m,), on the CPU."""
+    rows: slice
+    """Where the n pairs are among them."""
+    first_other: Tensor
+    """Rows of what is mixed into the first views, int64 (n,)."""
+    second_other: Tensor
+    """Rows of what is mixed into the second views, int64 (n,)."""
+
+    @classmethod
+    def alone(cls, number: Tensor) -> _Rendered:
+        """Nothing is mixed into the pairs with these numbers."""
+        nothing = torch.zeros(0, dtype=torch.int64)
+        return cls(number, slice(0, len(number)), nothing, nothing)
+
+    @property
+    def others(self) -> tuple[Tensor, Tensor]:
+        """Rows of what is mixed into the first, and into the second views."""
+        return self.first_other, self.second_other
+
+    def of_both(self, beside: _T) -> _T:
+        """Of what is known of all first, then of all second views that were rendered, that of the n pairs'."""
+        if not isinstance(beside, Truth) or self.rows == slice(0, len(self.number)):
+            return beside
+        return Truth(*(field.unflatten(0, (2, -1))[:, self.rows].flatten(0, 1) for field in beside))  # type: ignore[return-value]
 
 
 class Doppelgangers(Views):
@@ -152,34 +182,44 @@ class Doppelgangers(Views):
     def _pair(
         self, seed: int, number: Tensor, render: Callable[[Tensor, Tensor], tuple[Tensor, _T]]
     ) -> tuple[Pair, _T]:
-        number = self._pooled(number.to(self.deltas.device))
-        first_patch, second_patch = self.patches(seed, number)
-        audio, beside = render(torch.cat((first_patch, second_patch)), self._noise_seeds(seed, number))
-        audio = self._augmented(self._mixed(audio, seed, number), seed, number)
+        number = self._pooled(number)
+        rendered = _Rendered.alone(number) if self.mix is None else self._with_others(number)
+        number, whole = (on_device(each, self.deltas.device) for each in (number, rendered.number))
+        patches = self.patches(seed, whole)
+        audio, beside = render(torch.cat(patches), self._noise_seeds(seed, whole))
+        audio = self._augmented(self._mixed(audio, rendered, seed, number), seed, number)
         first, second = audio.chunk(2)  # (n, samples) each
-        return Pair(first, second, first_patch, second_patch), beside
+        first_patch, second_patch = (patch[rendered.rows] for patch in patches)
+        return Pair(first, second, first_patch, second_patch), rendered.of_both(beside)
 
-    def _mixed(self, audio: Tensor, seed: int, number: Tensor) -> Tensor:
-        """Audio (2n, samples) of all first, then of all second views, each with another sound in it where asked."""
-        if self.mix is None:
-            return audio
+    def _with_others(self, number: Tensor) -> _Rendered:
+        """What is rendered for the pairs with these numbers where other sounds are mixed into them."""
+        low, high = int(number[0]), int(number[-1]) + 1
+        low, high, count = low - low % 4, high + -high % 4, len(number)
+        # The sounds that go with four in a row, from a multiple of four on, are among these four.
+        if in_a_row(number) and (self.pool is None or high <= self.pool or low >= HELD_OUT):
+            start = int(number[0]) - low
+            place = torch.arange(start, start + count, device=self.deltas.device)
+            return _Rendered(torch.arange(low, high), slice(start, start + count), place ^ 1, place ^ 2)
         others = [self._pooled(number ^ step) for step in (1, 2)]
         here = {each: row for row, each in enumerate(number.tolist())}
         missing = sorted({each for other in others for each in other.tolist()} - here.keys())
-        views = list(audio.chunk(2))
-        if missing:  # batches of four in a row have them all
-            absent = torch.tensor(missing, device=number.device)
-            patches, noise = torch.cat(self.patches(seed, absent)), self._noise_seeds(seed, absent)
-            more = self.voice(patches, noise_seed=noise).chunk(2)
-            here |= {each: len(number) + row for row, each in enumerate(missing)}
-            views = [torch.cat(pair) for pair in zip(views, more, strict=True)]
+        here |= {each: count + row for row, each in enumerate(missing)}
+        first, second = (
+            torch.tensor([here[each] for each in other.tolist()], device=self.deltas.device) for other in others
+        )
+        return _Rendered(torch.cat((number, number.new_tensor(missing))), slice(0, count), first, second)
+
+    def _mixed(self, audio: Tensor, rendered: _Rendered, seed: int, number: Tensor) -> Tensor:
+        """Audio of all that was rendered to (2n, samples): all first, then all second views, mixed where asked."""
+        if self.mix is None:
+            return audio
+        low, high = self.mix
         mixed = []
-        for view, other, stream in zip(views, others, (_FIRST_MIX, _SECOND_MIX), strict=True):
+        for view, other, stream in zip(audio.chunk(2), rendered.others, (_FIRST_MIX, _SECOND_MIX), strict=True):
             level = view / view.abs().amax(1, keepdim=True).clamp(min=1e-6)
-            low, high = self.mix
             quieter = low + (high - low) * random.uniform(random.keys(seed, number, stream=stream), 1)  # (n, 1)
-            rows = torch.tensor([here[each] for each in other.tolist()], device=number.device)
-            mixed.append(level[: len(number)] + 10.0 ** (-quieter / 20.0) * level[rows])
+            mixed.append(level[rendered.rows] + 10.0 ** (-quieter / 20.0) * level[other])
         both = torch.cat(mixed)
         return both / both.abs().amax(1, keepdim=True).clamp(min=1.0)
 

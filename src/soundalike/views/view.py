@@ -114,7 +114,7 @@ class Views(nn.Module):
     @staticmethod
     def _drawn(augmentation: Compose, streams: tuple[int, ...], seed: int, number: Tensor, like: Tensor) -> Tensor:
         """Uniform numbers for each first view, then for each second view, (2n, numbers)."""
-        number = number.to(like.device)
+        number = on_device(number, like.device)
         views = [random.keys(seed, number, stream=stream) for stream in streams]
         return random.uniform(torch.cat(views), augmentation.numbers)
 
@@ -123,3 +123,23 @@ def sound_numbers(step: int, rank: int, ranks: int, batch_size: int) -> Tensor:
     """Which sounds of a stream one rank sees in one step, int64 (batch_size,): no two ranks or steps share one."""
     first = (step * ranks + rank) * batch_size
     return torch.arange(first, first + batch_size)
+
+
+def in_a_row(number: Tensor) -> bool:
+    """Whether numbers (n,) on the CPU follow one another."""
+    return bool((number.diff() == 1).all())
+
+
+def on_device(number: Tensor, device: torch.device) -> Tensor:
+    """Numbers of pairs where they are needed, int64 (n,).
+
+    Numbers that follow one another are made there: a copy would wait for the GPU.
+
+    Args:
+        number: numbers of pairs, int64 (n,).
+        device: device that needs them.
+    """
+    if number.device == device or number.device.type != "cpu" or not len(number) or not in_a_row(number):
+        return number.to(device)
+    first = int(number[0])
+    return torch.arange(first, first + len(number), device=device)
