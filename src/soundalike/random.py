@@ -50,18 +50,20 @@ def keys(seed: int | Tensor, index: Tensor | None = None, *, stream: int = 0) ->
         if not seed.dim():
             seed = seed.to(index.device)
         seed, index = torch.broadcast_tensors(seed.to(torch.int64), index.to(torch.int64))
-        key: int | Tensor = _start(stream)
-        words: list[int | Tensor] = [*_low_and_high(seed), *_low_and_high(index)]
+        low, high = _low_and_high(seed)
+        key: int | Tensor = _next(high, _next(low, _start(stream)))
     else:
         index = torch.zeros((), dtype=torch.int64) if index is None else index.to(torch.int64)
         key = _start(stream)
         for word in (seed, seed >> 32):  # in Python: a tensor of the seed would have to be copied to the device
             key = _mix_number(_mix_number(word * _GOLDEN + key) + _GOLDEN)
-        words = [*_low_and_high(index)]
-    for word in words:
-        key = _mix(_mix(word * _GOLDEN + key) + _GOLDEN)
-    assert isinstance(key, Tensor)
-    return key
+    low, high = _low_and_high(index)
+    return _next(high, _next(low, key))
+
+
+def _next(word: Tensor, key: int | Tensor) -> Tensor:
+    """A key with another word of 32 bits hashed into it."""
+    return _mix(_mix(word * _GOLDEN + key) + _GOLDEN)
 
 
 def _start(stream: int) -> int:
