@@ -49,8 +49,8 @@ def keys(seed: int | Tensor, index: Tensor | None = None, *, stream: int = 0) ->
         index = torch.zeros_like(seed) if index is None else index
         if not seed.dim():
             seed = seed.to(index.device)
-        seed, index = torch.broadcast_tensors(seed.to(torch.int64), index.to(torch.int64))
-        low, high = _low_and_high(seed)
+        each, index = torch.broadcast_tensors(seed.to(torch.int64), index.to(torch.int64))
+        low, high = _low_and_high(each)
         key: int | Tensor = _next(high, _next(low, _start(stream)))
     else:
         index = torch.zeros((), dtype=torch.int64) if index is None else index.to(torch.int64)
