@@ -37,7 +37,7 @@ def against_audiomentations(name: str) -> Row:
     """A batch of ours and theirs sound by sound, in turn; ours alone where audiomentations is missing."""
     import torch
 
-    from soundalike.memory import keep_freed_memory
+    from soundalike.core.memory import keep_freed_memory
 
     keep_freed_memory()
     audio = 0.1 * torch.randn(COUNT, SAMPLE_RATE, generator=torch.Generator().manual_seed(0))

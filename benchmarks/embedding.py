@@ -30,8 +30,8 @@ def write_clips(folder: Path, count: int = CLIPS) -> None:
 
 def write_model(recipe: str, path: Path) -> None:
     """Writes an untrained model: its speed is that of a trained one."""
-    from soundalike.model import SoundModel
-    from soundalike.recipe import Recipe
+    from soundalike.model.model import SoundModel
+    from soundalike.model.recipe import Recipe
 
     SoundModel(Recipe.load(recipe)).save(path)
 

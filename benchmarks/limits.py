@@ -17,7 +17,7 @@ def operations_per_sample(voice: str) -> float:
     """How many additions, multiplications, shifts and the like the audio-rate half of a voice makes for a sample."""
     import torch
 
-    from soundalike import random
+    from soundalike.core import random
     from soundalike.synth import VOICES
 
     synthesizer = VOICES[voice]()
@@ -45,8 +45,8 @@ def rendering(voice: str) -> Row:
     """Operations a second of the audio-rate half, against the fastest multiply-and-add loop of this machine."""
     import torch
 
-    from soundalike import random
-    from soundalike.memory import keep_freed_memory
+    from soundalike.core import random
+    from soundalike.core.memory import keep_freed_memory
     from soundalike.synth import VOICES
 
     keep_freed_memory()

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 import soundalike
-from soundalike.models import shipped
+from soundalike.model.shipped import shipped
 
 DOCS = Path(__file__).parents[1] / "docs"
 _TITLES = {
@@ -61,7 +61,7 @@ def draw_log(log: pd.DataFrame, file: Path) -> None:
 def main() -> None:
     """Writes ``docs/models/NAME.md``, its log as CSV and its picture."""
     parser = argparse.ArgumentParser(description="Writes the card of a model that ships.")
-    parser.add_argument("name", help="of the model, as in soundalike.models")
+    parser.add_argument("name", help="of the model, as in soundalike.model.shipped")
     parser.add_argument("run", type=Path, help="folder of its training")
     parser.add_argument("evaluation", type=Path, help="what soundalike evaluate wrote")
     parser.add_argument("--machine", required=True, help="what it was trained on, in words")
@@ -86,7 +86,7 @@ def main() -> None:
         "",
         "| | |",
         "|---|---|",
-        f"| file | `soundalike/models/{entry.path.name}`, {entry.size / 1e6:.1f} MB, weights in 16 bits |",
+        f"| file | `soundalike/model/shipped/{entry.path.name}`, {entry.size / 1e6:.1f} MB, weights in 16 bits |",
         f"| SHA-256 | `{hashlib.sha256(entry.path.read_bytes()).hexdigest()}` |",
         f"| hears | {model.sample_rate:,} Hz, mono, sounds of any length |",
         f"| gives | {model.size:,} numbers |",

@@ -24,7 +24,7 @@ def step(pairs: int) -> Callable[[], Tensor]:
     import numpy as np
     import torch
 
-    from soundalike.encoder import ResNet18
+    from soundalike.nn.encoder import ResNet18
 
     render = pair_renderer("voice", pairs, DELTA)
     encoder = ResNet18(channels=1, width=64, size=512).train()
@@ -71,7 +71,7 @@ def front_end() -> Callable[[Tensor], Tensor]:
     """The log-mel spectrogram of VGGish: sounds (n, 16000) to (n, 1, 96, 64)."""
     import torch
 
-    from soundalike.frontend import mel_filters
+    from soundalike.nn.frontend import mel_filters
 
     window = torch.nn.functional.pad(torch.hann_window(400), (0, 112))
     filters = mel_filters(16_000, 512, 64, 125.0, 7500.0).float()

@@ -27,8 +27,8 @@ def ours(voice: str, count: int = COUNT, device: str = "cpu") -> Callable[[], Te
     """
     import torch
 
-    from soundalike.compilation import CompilationError
-    from soundalike.memory import keep_freed_memory
+    from soundalike.core.compile import CompilationError
+    from soundalike.core.memory import keep_freed_memory
     from soundalike.synth import VOICES
 
     keep_freed_memory()

@@ -40,11 +40,11 @@ def ours(device: str = "cpu", recipe: str = "doppelgangers", **settings: Any) ->
     """
     import torch
 
-    from soundalike.compilation import CompilationError
-    from soundalike.device import engine_precision
-    from soundalike.learner import Learner
-    from soundalike.memory import keep_freed_memory
-    from soundalike.recipe import Recipe
+    from soundalike.core.compile import CompilationError
+    from soundalike.core.device import engine_precision
+    from soundalike.core.memory import keep_freed_memory
+    from soundalike.model.recipe import Recipe
+    from soundalike.train.step import Learner
 
     keep_freed_memory()
     learner = Learner(Recipe.load(recipe).override(settings)).to(device).train()

@@ -23,8 +23,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from soundalike.learner import Learner
-from soundalike.recipe import Recipe
+from soundalike.model.recipe import Recipe
+from soundalike.train.step import Learner
 
 PARTS = ("rendering", "front end", "encoder", "loss", "backward", "optimiser", "other")
 _NO_KERNEL = {"empty", "empty_like", "empty_strided", "new_empty", "detach", "lift_fresh", "_unsafe_view", "alias"}

@@ -31,16 +31,27 @@ BESIDE = {
 """Documents that lie elsewhere in the repository, and the pages that they become."""
 
 MODULES = {
-    "Use a model": ("soundalike", "model", "models", "embedding", "compact", "compacting", "audio", "timestamps"),
-    "Your own sounds": ("teaching", "index", "mapping"),
-    "Other programs": ("transformer", "hear", "onnx_export"),
-    "Sounds and views": ("synth", "views", "rendering", "augmenting", "difference", "listening"),
-    "Networks": ("frontend", "encoder", "readout", "head", "objective", "lars"),
-    "Train": ("recipe", "training", "pretraining", "finetuning", "learner"),
-    "Data": ("datasets", "recordings", "cache", "download", "decoding"),
-    "Measure": ("probe", "study", "heard"),
+    "Use a model": (
+        "soundalike",
+        "model.model",
+        "model.shipped",
+        "model.embed_files",
+        "model.compact",
+        "model.fit_compact",
+        "audio.read",
+        "model.frames",
+    ),
+    "Your own sounds": ("apps.classifier", "apps.search", "apps.pages"),
+    "Other programs": ("model.sklearn", "model.hear", "model.onnx"),
+    "Sounds and views": ("synth", "views", "apps.render"),
+    "Networks": ("nn.frontend", "nn.encoder", "nn.pooling", "nn.head", "nn.loss", "nn.lars"),
+    "Train": ("model.recipe", "model.settings", "train.pretrain", "train.finetune", "train.step"),
+    "Data": ("data.datasets", "data.training_clips", "audio.cache", "data.download", "audio.background"),
+    "Measure": ("eval.probe", "eval.study", "data.leakage"),
 }
-"""The modules in the order of the navigation. One that is named nowhere comes under the last heading, `_REST`."""
+"""The modules, without ``soundalike.``, in the order of the navigation.
+
+One that is named nowhere comes under the last heading, `_REST`."""
 _REST = "Inside"
 _NO_API = ("cli", "commands")
 
@@ -112,7 +123,7 @@ def relinked(markdown: str, at_home: str, page: str, known: set[str]) -> str:
         if re.match(r"[a-z]+:", target) or not target:
             return match[0]
         source = _normal(PurePosixPath(at_home).parent / target)
-        if source.startswith("src/soundalike/recipes/") and source.endswith(".yaml"):
+        if source.startswith("src/soundalike/model/recipes/") and source.endswith(".yaml"):
             found = f"recipes/{PurePosixPath(source).stem}.md"
         else:
             found = BESIDE.get(source, source.removeprefix("docs/") if source.startswith("docs/") else "")
@@ -134,13 +145,18 @@ def _normal(path: PurePosixPath, up: bool = False) -> str:
 
 
 def modules() -> dict[str, list[str]]:
-    """Names of the modules directly in the package, by heading."""
+    """Names of the modules and packages in the rooms, by heading; a room named there is one page."""
     import soundalike
 
-    there = {each.name for each in pkgutil.iter_modules(soundalike.__path__)} - {*_NO_API}
-    there = {name for name in there if not name.startswith("_")} | {"soundalike"}
-    found = {title: [name for name in names if name in there] for title, names in MODULES.items()}
     named = {name for names in MODULES.values() for name in names}
+    there = {"soundalike"}
+    for room in pkgutil.iter_modules(soundalike.__path__):
+        if room.name in _NO_API or room.name.startswith("_"):
+            continue
+        inside = pkgutil.iter_modules([str(ROOT / "src/soundalike" / room.name)]) if room.ispkg else []
+        names = {f"{room.name}.{each.name}" for each in inside if not each.name.startswith("_")}
+        there |= {room.name} if room.name in named or not room.ispkg else names
+    found = {title: [name for name in names if name in there] for title, names in MODULES.items()}
     return found | {_REST: sorted(there - named)}
 
 

@@ -7,26 +7,26 @@ from pathlib import Path
 
 from writing import arguments, code, keys, summary, table
 
-FOLDER = Path(__file__).resolve().parents[1] / "src/soundalike/recipes"
+FOLDER = Path(__file__).resolve().parents[1] / "src/soundalike/model/recipes"
 
 
 def recipes() -> list[str]:
     """Names of the recipes that ship."""
-    from soundalike.recipe import shipped
+    from soundalike.model.recipe import shipped
 
     return shipped()
 
 
 def sections() -> list[str]:
     """Names of the sections of a recipe."""
-    from soundalike.recipe import SECTIONS
+    from soundalike.model.recipe import SECTIONS
 
     return list(SECTIONS)
 
 
 def pages() -> Iterator[tuple[str, str]]:
     """Path and text of the recipes' pages."""
-    from soundalike.recipe import SECTIONS, Recipe
+    from soundalike.model.recipe import SECTIONS, Recipe
 
     files = {name: (FOLDER / f"{name}.yaml").read_text(encoding="utf-8") for name in recipes()}
     rows = [(f"[`{name}`]({name}.md)", _opening(text)) for name, text in files.items()]
@@ -76,7 +76,7 @@ _SECTION_TEXT = {
 
 def part_pages() -> Iterator[tuple[str, str]]:
     """Path and text of the pages on what recipes choose from, augmentations and tasks included."""
-    from soundalike.recipe import SECTIONS, WIRED
+    from soundalike.model.recipe import SECTIONS, WIRED
     from soundalike.views.augment import AUGMENTATIONS
 
     rows = [(f"[`{section}`]({section}.md)", _SECTION_TEXT.get(section, "")) for section in SECTIONS]
@@ -131,8 +131,8 @@ def _knobs() -> str:
 
 
 def _tasks() -> str:
-    from soundalike.datasets import TASKS
-    from soundalike.download import CATALOGUE, amount
+    from soundalike.data.datasets import TASKS
+    from soundalike.data.download import CATALOGUE, amount
 
     rows = [(f"`{name}`", " ".join(reader.layout.split())) for name, reader in TASKS.items()]
     sets = [

@@ -19,8 +19,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from soundalike.frontend import LogMel
-from soundalike.memory import keep_freed_memory
+from soundalike.core.memory import keep_freed_memory
+from soundalike.nn.frontend import LogMel
 from soundalike.synth import Synthesizer, Voice
 
 SPREAD = 0.01  # of the walkers around the start, in knob positions

@@ -23,8 +23,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from soundalike.cli import main
-from soundalike.pretraining import pretrain
-from soundalike.recipe import Recipe
+from soundalike.model.recipe import Recipe
+from soundalike.train.pretrain import pretrain
 
 TINY = {
     "seconds": 0.3,

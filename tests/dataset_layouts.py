@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from soundalike.datasets import Dataset
+from soundalike.data.datasets import Dataset
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("SOUNDALIKE_DATA", "nowhere"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
 
 
 @dataclass
@@ -98,7 +98,7 @@ class Server:
 @contextlib.contextmanager
 def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server, to which downloads come without proxies and pauses."""
-    monkeypatch.setattr("soundalike.download.fetch.PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("soundalike.data.download.fetch.PAUSES", (0.0, 0.0, 0.0))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     served = Server()
     yield served

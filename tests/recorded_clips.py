@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from soundalike.recordings import RecordingSettings, TrainingClips
+from soundalike.data.training_clips import RecordingSettings, TrainingClips
 
 RATE = 16_000
 PITCHES = {"high": 1760.0, "low": 220.0, "mid": 660.0}

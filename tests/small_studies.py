@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from soundalike.recipe import Recipe
+from soundalike.model.recipe import Recipe
 
 CLASSES, CLIPS_A_CLASS = ("high", "low", "noise"), 6
 

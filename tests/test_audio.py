@@ -9,8 +9,8 @@ import pytest
 import soundfile
 import torch
 
-from soundalike import audio
-from soundalike.errors import AudioError, SoundalikeError
+from soundalike.audio import read as audio
+from soundalike.core.errors import AudioError, SoundalikeError
 
 FORMATS = {
     "wav": {},

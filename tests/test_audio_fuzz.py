@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundalike import audio
-from soundalike.errors import AudioError
+from soundalike.audio import read
+from soundalike.core.errors import AudioError
 
 INPUTS, PROCESSES = 2400, 2
 MOST_SECONDS = 10  # of processor time for one input
@@ -134,7 +134,7 @@ def child(folder: Path, first: int) -> None:
         path.write_bytes(damaged(seed, whole))
         signal.setitimer(signal.ITIMER_VIRTUAL, MOST_SECONDS)  # kills, also within the C library
         try:
-            waveform = audio.decode(path, [16000]).waveforms[16000]
+            waveform = read.decode(path, [16000]).waveforms[16000]
         except AudioError as error:
             said = str(error)
             if not said.startswith(f"{path}: ") or "\n" in said or "MemoryError" in said:

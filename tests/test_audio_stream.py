@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundalike import audio, moments
-from soundalike.errors import AudioError, SoundalikeError
-from soundalike.long_sound import LongSound, open_sound
-from soundalike.model import SoundModel
-from soundalike.recipe import Recipe
+from soundalike.audio import read as audio
+from soundalike.audio import windows
+from soundalike.audio.stream import LongSound, open_sound
+from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.model.model import SoundModel
+from soundalike.model.recipe import Recipe
 
 
 def noise(seconds: float, rate: int, channels: int = 1, seed: int = 0) -> np.ndarray:
@@ -232,7 +233,7 @@ def slow_windows(samples: int, rate: int, every: float, seconds: float) -> list[
 def test_windows_lie_where_they_would_in_the_whole(samples: int, every: float, seconds: float, size: int) -> None:
     sound = np.arange(samples, dtype=np.float32)
     blocks = (sound[start : start + size] for start in range(0, samples, size))
-    lots = list(moments.embed(Ends(), blocks, every, seconds))
+    lots = list(windows.embed(Ends(), blocks, every, seconds))
     times, ends = (np.concatenate(part) for part in zip(*lots, strict=True))
     expected = slow_windows(samples, 100, every, seconds)
     assert times.tolist() == [moment for moment, _, _ in expected]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from soundalike import random
-from soundalike.errors import SoundalikeError
+from soundalike.core import random
+from soundalike.core.errors import SoundalikeError
 from soundalike.views import augment
 from soundalike.views.augment import AUGMENTATIONS, Augmentation, Compose
 

@@ -11,9 +11,9 @@ import pytest
 import soundfile
 import torch
 
-from soundalike import augmenting
-from soundalike.augmenting import render_augmentations
-from soundalike.errors import AudioError, SoundalikeError
+from soundalike.apps.render import augmentations
+from soundalike.apps.render.augmentations import render_augmentations
+from soundalike.core.errors import AudioError, SoundalikeError
 from soundalike.views.augment import AUGMENTATIONS, PitchShift, TimeShift
 
 OF_SPECTROGRAMS = {name for name, kind in AUGMENTATIONS.items() if kind.axes == 4}
@@ -27,7 +27,7 @@ def write(path: Path, samples: np.ndarray, sample_rate: int = 16000) -> Path:
 @pytest.fixture
 def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out the picture, which takes longer than everything else."""
-    monkeypatch.setattr(augmenting, "_draw", lambda *_: None)
+    monkeypatch.setattr(augmentations, "_draw", lambda *_: None)
 
 
 @pytest.fixture

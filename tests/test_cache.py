@@ -22,13 +22,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from soundalike import audio, decoding
-from soundalike.cache import DamagedCacheWarning, Recordings, amount, build, clear, list_caches, open_cache, recordings
-from soundalike.cache.index import HEADER, Index, Texts
-from soundalike.cache.place import Place
-from soundalike.cache.samples import peak_of, quantized, restored
+from soundalike.audio import background
+from soundalike.audio import read as audio
+from soundalike.audio.cache import (
+    DamagedCacheWarning,
+    Recordings,
+    amount,
+    build,
+    clear,
+    list_caches,
+    open_cache,
+    recordings,
+)
+from soundalike.audio.cache.index import HEADER, Index, Texts
+from soundalike.audio.cache.place import Place
+from soundalike.audio.cache.samples import peak_of, quantized, restored
 from soundalike.commands import cache as command
-from soundalike.errors import AudioError, SoundalikeError
+from soundalike.core.errors import AudioError, SoundalikeError
 
 RATE = 16000
 
@@ -55,7 +65,7 @@ def decode_with(monkeypatch: pytest.MonkeyPatch, before: Callable[[Path], object
         before(Path(path))
         return audio.decode(path, rates)
 
-    for module in (decoding, build, recordings):
+    for module in (background, build, recordings):
         monkeypatch.setattr(module, "decode", decode)
 
 
@@ -469,8 +479,8 @@ def test_samples_that_are_cut_short_lose_only_what_is_cut_off(tmp_path: Path, de
 def test_no_changed_byte_of_an_index_goes_unseen(position: int, change: int) -> None:
     import tempfile
 
-    from soundalike.cache.build import _Table
-    from soundalike.cache.index import Damaged, Entry
+    from soundalike.audio.cache.build import _Table
+    from soundalike.audio.cache.index import Damaged, Entry
 
     table = _Table()
     for number in range(20):
@@ -556,8 +566,9 @@ def test_an_interrupted_copy_goes_on(tmp_path: Path, home: Path, monkeypatch: py
 SCRIPT = """
 import json, sys, time
 from pathlib import Path
-from soundalike import audio, decoding
-from soundalike.cache import open_cache
+from soundalike.audio import read
+from soundalike.audio import background
+from soundalike.audio.cache import open_cache
 folder, log, gate, pause = *map(Path, sys.argv[1:4]), float(sys.argv[4])
 def decode(path, rates):
     with log.open("a") as file:
@@ -565,8 +576,8 @@ def decode(path, rates):
     time.sleep(pause)
     while not gate.exists():
         time.sleep(0.01)
-    return audio.decode(path, rates)
-decoding.decode = decode
+    return read.decode(path, rates)
+background.decode = decode
 cache = open_cache(sorted(folder.glob("*.wav")), 16000, "noise", progress=False)
 print(json.dumps([float(abs(cache.read(clip)).sum()) for clip in range(len(cache))]))
 """
@@ -816,7 +827,7 @@ def test_a_cache_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.Monk
     def refuse(*_: object, **__: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("soundalike.cache.listing.shutil.rmtree", refuse)
+    monkeypatch.setattr("soundalike.audio.cache.listing.shutil.rmtree", refuse)
     with pytest.raises(SoundalikeError, match=r"cannot be removed \(Read-only file system\)") as raised:
         run("--clear", "noise")
     assert str(raised.value).startswith(f"{path}: ")
@@ -834,6 +845,6 @@ def test_the_folder_is_that_of_the_platform_where_none_is_set(monkeypatch: pytes
     monkeypatch.delenv("SOUNDALIKE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if sys.platform == "linux":
-        from soundalike.cache import cache_folder
+        from soundalike.audio.cache import cache_folder
 
         assert cache_folder() == tmp_path / "soundalike"

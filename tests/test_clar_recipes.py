@@ -15,13 +15,13 @@ from safetensors import safe_open
 
 import soundalike
 from recorded_clips import PITCHES, open_folder, write_folder
-from soundalike import datasets
-from soundalike.callbacks import CHECKPOINT
 from soundalike.cli import main
-from soundalike.errors import SoundalikeError
-from soundalike.learner import Learner
-from soundalike.pretraining import CLIPS, MODEL, RECIPE, pretrain
-from soundalike.recipe import Recipe
+from soundalike.core.errors import SoundalikeError
+from soundalike.data import datasets
+from soundalike.model.recipe import Recipe
+from soundalike.train.callbacks import CHECKPOINT
+from soundalike.train.pretrain import CLIPS, MODEL, RECIPE, pretrain
+from soundalike.train.step import Learner
 
 SMALL = {
     "encoder.width": 8,

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundalike import audio
+from soundalike.apps.classifier import NONE, Answer, Event, Taught, time_line
+from soundalike.apps.classifier.timeline import merged, smoothed
+from soundalike.apps.classifier.waveform import level
+from soundalike.apps.classifier.writing import label_files
+from soundalike.audio import read
 from soundalike.cli import main
-from soundalike.errors import SoundalikeError
-from soundalike.model import SoundModel
-from soundalike.recipe import Recipe
-from soundalike.teaching import NONE, Answer, Event, Taught, time_line
-from soundalike.teaching.timeline import merged, smoothed
-from soundalike.teaching.waveform import level
-from soundalike.teaching.writing import label_files
+from soundalike.core.errors import SoundalikeError
+from soundalike.model.model import SoundModel
+from soundalike.model.recipe import Recipe
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 RATE = 16_000
@@ -196,7 +196,7 @@ def test_a_file_that_is_cut_short_is_named_and_told(taught: Path, tmp_path: Path
     soundfile.write(tmp_path / "cut.wav", tone(2500, 1, 1), RATE)
     whole = (tmp_path / "cut.wav").read_bytes()
     (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
-    with pytest.warns(audio.TruncatedAudioWarning, match="cut short"):
+    with pytest.warns(read.TruncatedAudioWarning, match="cut short"):
         answer = Taught.load(taught).classify(tmp_path / "cut.wav", none_of_these=0)
     assert answer.label == "small dog"
 

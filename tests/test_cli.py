@@ -22,7 +22,7 @@ import torch
 
 import soundalike
 from soundalike.cli import main
-from soundalike.recipe import Recipe
+from soundalike.model.recipe import Recipe
 from soundalike.synth import VOICES
 
 DATA = Path(__file__).resolve().parent.parent / "data"

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from soundalike.cli import main
-from soundalike.compact import Compact
-from soundalike.compacting import synthetic_sounds, with_compact
-from soundalike.errors import SoundalikeError
-from soundalike.model import SoundModel
-from soundalike.recipe import Recipe
+from soundalike.core.errors import SoundalikeError
+from soundalike.model.compact import Compact
+from soundalike.model.fit_compact import synthetic_sounds, with_compact
+from soundalike.model.model import SoundModel
+from soundalike.model.recipe import Recipe
 
 SIZE = 12
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from dataset_layouts import DATA, ROOT, check, check_groups, commands, esc, fsdd, nsynth, touch, urbansound
-from soundalike import datasets
-from soundalike.datasets import Dataset
-from soundalike.datasets.table import build
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
+from soundalike.data import datasets
+from soundalike.data.datasets import Dataset
+from soundalike.data.datasets.table import build
 
 # ESC-50 and ESC-10
 

@@ -15,9 +15,9 @@ from dataset_layouts import (
     folds_of,
     touch,
 )
-from soundalike import datasets
-from soundalike.datasets.folds import identical
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
+from soundalike.data import datasets
+from soundalike.data.datasets.folds import identical
 
 
 def test_folder_stratified(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataset_layouts import ROOT, check, check_groups, touch
-from soundalike import datasets
-from soundalike.datasets import Dataset, manifest
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
+from soundalike.data import datasets
+from soundalike.data.datasets import Dataset, manifest
 
 NAMES = [f"{label}{number}.wav" for label in ("cat", "dog") for number in range(6)]
 

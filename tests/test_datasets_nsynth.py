@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dataset_layouts import check, check_groups, nsynth, touch
-from soundalike import datasets
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
+from soundalike.data import datasets
 
 
 def test_family(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataset_layouts import DATA, background, check, check_groups, commands, touch
-from soundalike import datasets
-from soundalike.datasets import Dataset, silence, speech_commands
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
+from soundalike.data import datasets
+from soundalike.data.datasets import Dataset, silence, speech_commands
 
 
 def test_speech_commands(tmp_path: Path) -> None:

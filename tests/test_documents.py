@@ -104,7 +104,7 @@ def own_sounds(folder: Path) -> None:
 @pytest.fixture
 def names_as_before() -> Iterator[None]:
     """Parts that a document enters under names of its own are gone afterwards."""
-    from soundalike.objective import OBJECTIVES
+    from soundalike.nn.loss import OBJECTIVES
     from soundalike.synth import VOICES
     from soundalike.views.augment import AUGMENTATIONS
 
@@ -207,7 +207,7 @@ def test_a_page_for_every_command_with_every_option(made: dict[str, str]) -> Non
 
 
 def test_a_page_for_every_recipe_with_every_key_and_what_it_means(made: dict[str, str]) -> None:
-    from soundalike.recipe import Recipe, shipped
+    from soundalike.model.recipe import Recipe, shipped
 
     for name in shipped():
         page = made[f"recipes/{name}.md"]
@@ -219,9 +219,9 @@ def test_a_page_for_every_recipe_with_every_key_and_what_it_means(made: dict[str
 
 
 def test_every_part_that_a_recipe_can_name_has_its_table(made: dict[str, str]) -> None:
-    from soundalike.datasets import TASKS
-    from soundalike.download import CATALOGUE
-    from soundalike.recipe import SECTIONS
+    from soundalike.data.datasets import TASKS
+    from soundalike.data.download import CATALOGUE
+    from soundalike.model.recipe import SECTIONS
     from soundalike.views.augment import AUGMENTATIONS
 
     for section, choices in SECTIONS.items():
@@ -232,16 +232,17 @@ def test_every_part_that_a_recipe_can_name_has_its_table(made: dict[str, str]) -
 
 def test_a_page_for_every_module(made: dict[str, str]) -> None:
     package = ROOT / "src/soundalike"
-    modules = {path.stem for path in package.glob("*.py")} | {
-        path.parent.name for path in package.glob("*/__init__.py")
-    }
-    for name in modules - {"__init__", "__main__", "cli", "commands"}:
-        assert f"::: soundalike.{name}" in made[f"python/soundalike.{name}.md"]
+    files = {*package.glob("*/*.py"), *(path.parent for path in package.glob("*/*/__init__.py"))}
+    for path in (path for path in files if path.stem != "__init__" and path.parent.name != "commands"):
+        room, name = f"soundalike.{path.parent.name}", f"soundalike.{path.parent.name}.{path.stem}"
+        page = made.get(f"python/{name}.md") or made[f"python/{room}.md"]
+        assert f"::: {name}" in page
 
 
 def test_links_of_the_repository_become_links_between_pages(generate: Any) -> None:
     known = {"readme.md", "clar.md", "recipes/ears-cpu.md", "tutorials/index.md"}
-    text = "[a](docs/clar.md#x) [b](src/soundalike/recipes/ears-cpu.yaml) [c](https://d.e/f.md) [g](#h) [i](Makefile)"
+    text = "[a](docs/clar.md#x) [b](src/soundalike/model/recipes/ears-cpu.yaml) "
+    text += "[c](https://d.e/f.md) [g](#h) [i](Makefile)"
     assert generate.relinked(text, "README.md", "readme.md", known) == (
         "[a](clar.md#x) [b](recipes/ears-cpu.md) [c](https://d.e/f.md) [g](#h) i"
     )

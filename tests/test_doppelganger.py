@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
 from soundalike.synth import GROUPS, VOICES, Voice
 from soundalike.views import Doppelgangers, Pair
 from soundalike.views.doppelganger import group_deltas

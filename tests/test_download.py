@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from local_server import Served, Server, refusal, serving
-from soundalike.download.fetch import fetch
+from soundalike.data.download.fetch import fetch
 
 BODY = np.random.default_rng(0).bytes(1_000_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()

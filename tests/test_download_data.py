@@ -20,11 +20,11 @@ import pytest
 import soundfile
 
 from local_server import Served, Server, refusal, serving
-from soundalike import datasets
 from soundalike.commands import data
-from soundalike.download import CATALOGUE, Archive, amount, find, get
-from soundalike.download.fetch import check_address
-from soundalike.download.unpack import unpack
+from soundalike.data import datasets
+from soundalike.data.download import CATALOGUE, Archive, amount, find, get
+from soundalike.data.download.fetch import check_address
+from soundalike.data.download.unpack import unpack
 
 
 @pytest.fixture(autouse=True)
@@ -135,11 +135,11 @@ def test_an_interruption_while_unpacking_leaves_no_folder(
         unpack(file, folder, *arguments, **more)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("soundalike.download.dataset.unpack", interrupted)
+    monkeypatch.setattr("soundalike.data.download.dataset.unpack", interrupted)
     with pytest.raises(KeyboardInterrupt):
         get(archive, tmp_path)
     assert beside(tmp_path) == {"ESC-50.zip.part", "ESC-50.zip.part.json"}
-    monkeypatch.setattr("soundalike.download.dataset.unpack", unpack)
+    monkeypatch.setattr("soundalike.data.download.dataset.unpack", unpack)
     (tmp_path / ".ESC-50.unpacking").mkdir()  # as a process leaves it that is killed
     (tmp_path / ".ESC-50.unpacking" / "half").write_bytes(b"")
     assert get(archive, tmp_path).new
@@ -171,7 +171,7 @@ def test_an_empty_folder_that_cannot_make_way(
         folder.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     else:
         folder.mkdir()
-        monkeypatch.setattr("soundalike.download.dataset.os.path.ismount", lambda path: Path(path) == folder)
+        monkeypatch.setattr("soundalike.data.download.dataset.os.path.ismount", lambda path: Path(path) == folder)
     assert f"{folder}: a {kind}, " in refusal(get, small(server, "esc50"), tmp_path / "data")
     assert not server.asked
 
@@ -212,10 +212,10 @@ def test_a_disk_that_is_full_while_unpacking(server: Server, tmp_path: Path, mon
     def full(*_: object, **__: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("soundalike.download.dataset.unpack", full)
+    monkeypatch.setattr("soundalike.data.download.dataset.unpack", full)
     said = refusal(get, archive, tmp_path)
     assert said.startswith(f"{tmp_path / 'ESC-50'}: cannot be unpacked there (No space left on device); make room")
-    monkeypatch.setattr("soundalike.download.dataset.unpack", unpack)
+    monkeypatch.setattr("soundalike.data.download.dataset.unpack", unpack)
     assert get(archive, tmp_path).new
     assert len(server.asked) == 1
 
@@ -389,7 +389,7 @@ def test_an_interrupted_command_says_that_it_goes_on(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("soundalike.download.get", interrupted)
+    monkeypatch.setattr("soundalike.data.download.get", interrupted)
     assert command("get", "fsdd", "--out", tmp_path) == 130
     last = capsys.readouterr().err.splitlines()[-1]
     assert "the same command goes on" in last

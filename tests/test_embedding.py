@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundalike import decoding, embedding
-from soundalike.audio import load
-from soundalike.embedding import check_out, embed_files, save
-from soundalike.errors import AudioError, SoundalikeError
-from soundalike.journal import Journal
+from soundalike.audio import background
+from soundalike.audio.read import load
+from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.model import embed_files as embedding
+from soundalike.model.embed_files import check_out, embed_files, save
+from soundalike.model.journal import Journal
 
 
 class Statistics:
@@ -69,8 +70,8 @@ def test_every_embedder_gets_its_own_sample_rate_from_one_decoding(
         decoded.append(path)
         return original(path, rates)
 
-    original = decoding.decode
-    monkeypatch.setattr(decoding, "decode", counting)
+    original = background.decode
+    monkeypatch.setattr(background, "decode", counting)
     embedded = embed_files(paths, {"a": Statistics(16000), "b": Statistics(8000), "c": Statistics(16000)})
     assert sorted(decoded) == paths
     assert [embedded.vectors[name][0, 1] for name in "abc"] == [800, 400, 800]
@@ -155,7 +156,7 @@ def test_arguments_are_checked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_little_room_does_not_stop_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     """With room for less than one file, the one that is asked for must still be decoded."""
-    monkeypatch.setattr(decoding, "MOST_WAITING", 500)
+    monkeypatch.setattr(background, "MOST_WAITING", 500)
     paths = clips(tmp_path, 40)
     results: list[embedding.Embedded] = []
     thread = threading.Thread(
@@ -182,13 +183,13 @@ def test_only_little_is_decoded_ahead(tmp_path: Path, monkeypatch: pytest.Monkey
                 ahead.append(len(decoded))
             return super().__call__(waveforms)
 
-    original = decoding.decode
-    monkeypatch.setattr(decoding, "decode", counting)
+    original = background.decode
+    monkeypatch.setattr(background, "decode", counting)
     paths = clips(tmp_path, 60)
     for samples_waiting, expected in ((10**9, (12, 13)), (1600, (5, 9))):
         ahead: list[int] = []
         decoded.clear()
-        monkeypatch.setattr(decoding, "MOST_WAITING", samples_waiting)
+        monkeypatch.setattr(background, "MOST_WAITING", samples_waiting)
         embed_files(paths, {"a": Slow()}, batch=4)
         assert expected[0] <= ahead[0] <= expected[1]
 
@@ -215,7 +216,7 @@ def test_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
     script = f"""
 import time
 from pathlib import Path
-from soundalike.embedding import embed_files
+from soundalike.model.embed_files import embed_files
 class Slow:
     sample_rate = 16000
     def __call__(self, waveforms):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from soundalike.encoder import ENCODERS, Block, Convolution2d, ResNet18, initialise
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
+from soundalike.nn.encoder import ENCODERS, Block, Convolution2d, ResNet18, initialise
 
 
 def seeded(seed: int) -> torch.Generator:

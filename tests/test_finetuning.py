@@ -12,16 +12,16 @@ import torch
 
 import soundalike
 from recorded_clips import PITCHES, open_folder, tone, write_folder
-from soundalike import datasets
-from soundalike.callbacks import CHECKPOINT
 from soundalike.cli import main
-from soundalike.errors import SoundalikeError
-from soundalike.finetuning import Classified, finetune, held_out_accuracy
-from soundalike.heard import fingerprints, unheard
-from soundalike.learner import Learner
-from soundalike.model import SoundModel
-from soundalike.pretraining import CLIPS, MODEL, RECIPE, pretrain
-from soundalike.recipe import Recipe
+from soundalike.core.errors import SoundalikeError
+from soundalike.data import datasets
+from soundalike.data.leakage import fingerprints, unheard
+from soundalike.model.model import SoundModel
+from soundalike.model.recipe import Recipe
+from soundalike.train.callbacks import CHECKPOINT
+from soundalike.train.finetune import Classified, finetune, held_out_accuracy
+from soundalike.train.pretrain import CLIPS, MODEL, RECIPE, pretrain
+from soundalike.train.step import Learner
 from soundalike.views import RecordedViews
 
 EASY = {"batch_size": 8, "epochs": 8, "learning_rate": 0.3, "precision": "fp32"}
@@ -76,7 +76,7 @@ def test_what_is_told_of_clips_is_what_the_head_says(tuned: Path, folder: Path) 
     test = next(iter(dataset.splits())).test
     right = 0
     for row in test:
-        chances = Classified(model)([soundalike.audio.load(dataset.paths[row], model.sample_rate)])
+        chances = Classified(model)([soundalike.audio.read.load(dataset.paths[row], model.sample_rate)])
         right += model.classes[int(chances[0].argmax())] == dataset.labels[row]
     assert held_out_accuracy(model)[0] == pytest.approx(right / len(test))
 

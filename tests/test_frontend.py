@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soundalike.errors import SoundalikeError
-from soundalike.frontend import FRONTENDS, LogMel, mel_filters
+from soundalike.core.errors import SoundalikeError
+from soundalike.nn.frontend import FRONTENDS, LogMel, mel_filters
 
 
 def slow_filters(sample_rate: int, fft: int, bands: int, minimum_hz: float, maximum_hz: float) -> np.ndarray:

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soundalike.errors import SoundalikeError
-from soundalike.frontend import FRONTENDS, ThreeChannels
+from soundalike.core.errors import SoundalikeError
+from soundalike.nn.frontend import FRONTENDS, ThreeChannels
 from soundalike.synth import VOICES
 
 
@@ -153,12 +153,12 @@ def test_channels_are_of_comparable_scale(name: str) -> None:
 def test_recordings_have_a_mean_of_about_0_and_a_deviation_of_about_1() -> None:
     if not os.environ.get("SOUNDALIKE_DATA"):
         pytest.skip("SOUNDALIKE_DATA names no folder with recordings")
-    from soundalike import audio
+    from soundalike.audio import read
 
     files = sorted((Path(os.environ["SOUNDALIKE_DATA"]) / "ESC-10" / "audio").glob("*"))[::20]
     if not files:
         pytest.skip("no ESC-10 there")
-    clips = torch.stack([torch.from_numpy(audio.load(file, 16000)[:16000]) for file in files])
+    clips = torch.stack([torch.from_numpy(read.load(file, 16000)[:16000]) for file in files])
     features = ThreeChannels()(clips)
     assert features.mean((0, 2, 3)).abs().max() < 0.5
     deviations = features.std((0, 2, 3))

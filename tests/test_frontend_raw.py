@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from soundalike.errors import SoundalikeError
-from soundalike.frontend import FRONTENDS, Raw
-from soundalike.recipe import Recipe
+from soundalike.core.errors import SoundalikeError
+from soundalike.model.recipe import Recipe
+from soundalike.nn.frontend import FRONTENDS, Raw
 
 
 def noise(count: int, samples: int) -> torch.Tensor:
@@ -50,7 +50,7 @@ def test_bad_arguments_are_named(arguments: dict[str, float], word: str) -> None
 @pytest.mark.parametrize("readout", ["pooled", "stages"])
 @pytest.mark.parametrize("frontend", ["raw", "clar"])
 def test_a_recipe_embeds_clips_of_any_length(frontend: str, readout: str) -> None:
-    from soundalike.model import SoundModel
+    from soundalike.model.model import SoundModel
 
     sections = {
         "frontend": {"name": frontend},

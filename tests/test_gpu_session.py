@@ -82,7 +82,7 @@ def test_every_step_runs_on_a_bare_machine(finished: Path) -> None:
 
 
 def test_every_voice_and_both_recipes_are_in_the_plan() -> None:
-    from soundalike.recipe import shipped
+    from soundalike.model.recipe import shipped
     from soundalike.synth import VOICES
 
     assert set(plan.VOICES) == set(VOICES)

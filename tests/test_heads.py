@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from soundalike.encoder import ResNet18
-from soundalike.errors import SoundalikeError
-from soundalike.head import HEADS, Classifier, Head, Identity, JointHead, Projection
+from soundalike.core.errors import SoundalikeError
+from soundalike.nn.encoder import ResNet18
+from soundalike.nn.head import HEADS, Classifier, Head, Identity, JointHead, Projection
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

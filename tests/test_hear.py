@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from soundalike import hear
-from soundalike.compact import Compact
-from soundalike.errors import AudioError, SoundalikeError
-from soundalike.model import SoundModel
-from soundalike.quarter_tones import QuarterTones
-from soundalike.readout import Stages
-from soundalike.recipe import Recipe
-from soundalike.timestamps import timestamp_embeddings
+from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.model import hear
+from soundalike.model.compact import Compact
+from soundalike.model.frames import timestamp_embeddings
+from soundalike.model.model import SoundModel
+from soundalike.model.recipe import Recipe
+from soundalike.nn.pooling import Stages
+from soundalike.nn.quarter_tones import QuarterTones
 
 RATE = 16_000
 
@@ -147,7 +147,9 @@ def test_what_is_no_audio(model: hear.HearModel, audio: Tensor, said: str) -> No
 
 
 def test_another_model_is_refused(model: hear.HearModel) -> None:
-    with pytest.raises(SoundalikeError, match=r"SoundModel is not a model of soundalike\.hear: give what load_model"):
+    with pytest.raises(
+        SoundalikeError, match=r"SoundModel is not a model of soundalike\.model\.hear: give what load_model"
+    ):
         hear.get_scene_embeddings(noise(1, RATE), model.model)  # type: ignore[arg-type]
 
 
@@ -212,7 +214,7 @@ def test_chunks_change_nothing(
 ) -> None:
     sounds = torch.cat([swelling(6.0), swelling(6.0).flip(1)])
     expected, _ = timestamp_embeddings(of_any_step, sounds, every)
-    monkeypatch.setattr("soundalike.timestamps._SECONDS_AT_ONCE", 1.0)
+    monkeypatch.setattr("soundalike.model.frames._SECONDS_AT_ONCE", 1.0)
     monkeypatch.setattr(of_any_step.readout, "chunk", chunk)
     vectors, _ = timestamp_embeddings(of_any_step, sounds, every)
     torch.testing.assert_close(vectors, expected, rtol=1e-3, atol=2e-4)

@@ -10,10 +10,10 @@ import pytest
 import soundfile
 
 from recorded_clips import RATE, tone, write_folder
-from soundalike import datasets
-from soundalike.errors import SoundalikeError
-from soundalike.heard import fingerprints, unheard
-from soundalike.recordings import RecordingSettings
+from soundalike.core.errors import SoundalikeError
+from soundalike.data import datasets
+from soundalike.data.leakage import fingerprints, unheard
+from soundalike.data.training_clips import RecordingSettings
 
 
 @pytest.fixture(scope="module")

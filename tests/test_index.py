@@ -15,12 +15,12 @@ import soundfile
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from soundalike.errors import SoundalikeError
-from soundalike.index import Updated, similarity
-from soundalike.index import update as updating
-from soundalike.index.similarity import Standardised
-from soundalike.index.store import Broken, Entry, Maker, Store, write
-from soundalike.index.update import update
+from soundalike.apps.search import Updated, similarity
+from soundalike.apps.search import update as updating
+from soundalike.apps.search.similarity import Standardised
+from soundalike.apps.search.store import Broken, Entry, Maker, Store, write
+from soundalike.apps.search.update import update
+from soundalike.core.errors import SoundalikeError
 
 RATE = 8000
 MAKER = Maker("made up", "1234")
@@ -184,7 +184,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import test_index
-from soundalike.index import similarity, update as updating
+from soundalike.apps.search import similarity, update as updating
 similarity.REFERENCE, updating._LOT, updating.SAVE_EVERY = 4, 3, 0.0
 class Killed(test_index.Bands):
     def __call__(self, waveforms):

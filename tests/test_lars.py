@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from soundalike.lars import LARS
-from soundalike.training import Training
+from soundalike.model.settings import Training
+from soundalike.nn.lars import LARS
 
 
 def slow_steps(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soundalike.links import Links
+from soundalike.core.union_find import Links
 
 THINGS = range(12)
 

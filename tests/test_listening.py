@@ -17,12 +17,12 @@ import soundfile
 import torch
 
 from browser import CHROMIUM, Page, opened
+from soundalike.apps.pages.difference import differences, in_words, label
+from soundalike.apps.pages.listen import CROWD, likeness, listen
 from soundalike.cli import main
-from soundalike.difference import differences, in_words, label
-from soundalike.errors import SoundalikeError
-from soundalike.listening import CROWD, likeness, listen
-from soundalike.model import SoundModel
-from soundalike.recipe import Recipe
+from soundalike.core.errors import SoundalikeError
+from soundalike.model.model import SoundModel
+from soundalike.model.recipe import Recipe
 from soundalike.synth import VOICES, ParameterSpec, Voice
 from soundalike.views.view import HELD_OUT
 

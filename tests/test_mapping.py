@@ -14,11 +14,12 @@ import pytest
 import soundfile
 
 from browser import CHROMIUM, Page, opened
-from soundalike import audio, mapping
+from soundalike.apps.pages import map as mapping
+from soundalike.apps.pages.map import cluster, cluster_names, folder_groups, layout, sound_map
+from soundalike.audio import read
+from soundalike.audio.excerpt import Excerpts, excerpt, excerpts
 from soundalike.cli import main
-from soundalike.errors import SoundalikeError
-from soundalike.excerpt import Excerpts, excerpt, excerpts
-from soundalike.mapping import cluster, cluster_names, folder_groups, layout, sound_map
+from soundalike.core.errors import SoundalikeError
 
 SAMPLE = Path(__file__).parents[1] / "data" / "free-spoken-digit-dataset" / "recordings"
 NAMES = ["</script><script>alert(1)</script>.wav", "<!-- <script>.wav", "a'b\"c & d.wav", "😀 שלום.wav", "100%.wav"]
@@ -137,13 +138,13 @@ def test_an_excerpt_begins_with_the_sound(tmp_path: Path) -> None:
 def test_a_long_file_gives_its_beginning_and_its_whole_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     soundfile.write(tmp_path / "long.wav", np.full(100 * 4000, 0.1, np.float32), 4000)
     asked = []
-    decode = audio.decode
+    decode = read.decode
 
-    def noted(path: Path, rates: list[int], seconds: float) -> audio.Decoded:
+    def noted(path: Path, rates: list[int], seconds: float) -> read.Decoded:
         asked.append(seconds)
         return decode(path, rates, seconds)
 
-    monkeypatch.setattr(audio, "decode", noted)
+    monkeypatch.setattr(read, "decode", noted)
     clip, length = excerpt(tmp_path / "long.wav", 1.0)
     assert length == 100.0
     assert asked[0] <= 11.0
@@ -153,7 +154,7 @@ def test_a_long_file_gives_its_beginning_and_its_whole_length(tmp_path: Path, mo
 def test_shorter_excerpts_then_links_where_a_page_would_be_too_large(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("soundalike.excerpt._SAMPLE", 6)
+    monkeypatch.setattr("soundalike.audio.excerpt._SAMPLE", 6)
     files = sorted(folder.glob("*/*.wav"))
     whole = excerpts(files, 3.0)
     size = sum(len(clip) for clip in whole.clips) * 4 / 3
@@ -297,7 +298,7 @@ def test_an_interrupted_page_leaves_the_one_before(tmp_path: Path, monkeypatch: 
     def broken_off(source: Path, target: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("soundalike.mapping.os.replace", broken_off)
+    monkeypatch.setattr("soundalike.apps.pages.map.os.replace", broken_off)
     with pytest.raises(KeyboardInterrupt):
         mapping.write("after", out)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("map.html", "before")]

@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recorded_clips import open_folder, write_folder
-from soundalike.errors import SoundalikeError
-from soundalike.recordings import TrainingClips
+from soundalike.core.errors import SoundalikeError
+from soundalike.data.training_clips import TrainingClips
 from soundalike.synth import Voice
 from soundalike.views import Doppelgangers, MixedViews, RecordedViews
 from soundalike.views.view import HELD_OUT

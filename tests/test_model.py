@@ -16,11 +16,11 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
 import soundalike
-from soundalike.errors import AudioError, SoundalikeError
-from soundalike.long_sound import LongSound
-from soundalike.model import SoundModel
-from soundalike.model_file import FORMAT
-from soundalike.recipe import Recipe
+from soundalike.audio.stream import LongSound
+from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.model.file import FORMAT
+from soundalike.model.model import SoundModel
+from soundalike.model.recipe import Recipe
 
 RATE = 16_000
 
@@ -162,7 +162,7 @@ def test_of_long_sounds_few_are_held_at_a_time(tiny: Recipe, monkeypatch: pytest
     model = Counting(tiny)
     sounds = np.random.default_rng(0).normal(size=(7, 4800)).astype(np.float32)
     whole = model.embed(sounds)
-    monkeypatch.setattr("soundalike.model.MOST_WAITING", 9000)
+    monkeypatch.setattr("soundalike.model.model.MOST_WAITING", 9000)
     lengths.clear()
     np.testing.assert_allclose(model.embed(list(sounds)), whole, atol=1e-5)
     assert max(lengths) <= 9000 + 4800

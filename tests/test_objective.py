@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing, nn
 
-from soundalike.encoder import ResNet18
-from soundalike.errors import SoundalikeError
-from soundalike.head import HEADS, Identity, Projection
-from soundalike.objective import OBJECTIVES, AlignUniform, NTXent, gather, top1
+from soundalike.core.errors import SoundalikeError
+from soundalike.nn.encoder import ResNet18
+from soundalike.nn.head import HEADS, Identity, Projection
+from soundalike.nn.loss import OBJECTIVES, AlignUniform, NTXent, gather, top1
 
 CONTRASTIVE = [name for name, kind in OBJECTIVES.items() if not kind.needs_labels]
 SHAPES = [(2, 1), (2, 3), (3, 2), (5, 16), (17, 8), (32, 64)]

@@ -14,15 +14,15 @@ import soundfile
 import torch
 
 import soundalike
-from soundalike import audio
+from soundalike.audio import read
 from soundalike.cli import main
-from soundalike.compact import Compact
-from soundalike.errors import SoundalikeError
-from soundalike.frontend import LogMel
-from soundalike.model import SoundModel
-from soundalike.onnx_export import export_onnx, largest_difference
-from soundalike.onnx_graph import Graph
-from soundalike.recipe import Recipe
+from soundalike.core.errors import SoundalikeError
+from soundalike.model.compact import Compact
+from soundalike.model.model import SoundModel
+from soundalike.model.onnx import export_onnx, largest_difference
+from soundalike.model.onnx_graph import Graph
+from soundalike.model.recipe import Recipe
+from soundalike.nn.frontend import LogMel
 
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -125,13 +125,11 @@ def test_a_long_sound_is_heard_as_a_whole(small: tuple[SoundModel, Path]) -> Non
 
 
 def test_real_recordings(small: tuple[SoundModel, Path]) -> None:
-    files = [path for path in sorted((ROOT / "data").rglob("*")) if path.suffix in audio.SUFFIXES]
+    files = [path for path in sorted((ROOT / "data").rglob("*")) if path.suffix in read.SUFFIXES]
     if not files:
         pytest.skip("the recordings that ship with the repository are not here")
     model, path = small
-    sounds = [
-        audio.load(file, RATE, seconds) for file, seconds in zip(files[::40], (0.05, 0.3, 1, 5, 2), strict=False)
-    ]
+    sounds = [read.load(file, RATE, seconds) for file, seconds in zip(files[::40], (0.05, 0.3, 1, 5, 2), strict=False)]
     assert largest_difference(model, path, sounds) < 2e-4  # PyTorch's own error in a band without sound is 1e-4
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from soundalike.errors import SoundalikeError
-from soundalike.output import replacing
+from soundalike.core.errors import SoundalikeError
+from soundalike.core.files import replacing
 
 
 def _break_off(out: Path, error: BaseException) -> None:

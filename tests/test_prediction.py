@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from soundalike.encoder import ResNet18
-from soundalike.errors import SoundalikeError
-from soundalike.frontend import LogMel
-from soundalike.learner import Learner
-from soundalike.prediction import Prediction
-from soundalike.recipe import Recipe
+from soundalike.core.errors import SoundalikeError
+from soundalike.model.recipe import Recipe
+from soundalike.nn.encoder import ResNet18
+from soundalike.nn.frontend import LogMel
+from soundalike.nn.targets import Prediction
 from soundalike.synth import Scene, Voice
 from soundalike.synth.truth import BANDS, PITCHES, QUIETEST_DB, SIZE, Truth
+from soundalike.train.step import Learner
 from soundalike.views import Doppelgangers
 from turning import turned
 
@@ -212,7 +212,7 @@ def test_an_encoder_learns_to_say_what_it_hears() -> None:
 def test_truth_stays_with_its_views_however_a_batch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     learner = Learner(Recipe.load("ears-cpu"))
     inputs, _, whole = learner.inputs(torch.arange(8))
-    monkeypatch.setattr("soundalike.learner.PAIRS_AT_ONCE", 4)
+    monkeypatch.setattr("soundalike.train.step.PAIRS_AT_ONCE", 4)
     again, _, parts = learner.inputs(torch.arange(8))
     assert whole is not None
     assert parts is not None

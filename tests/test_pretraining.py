@@ -21,11 +21,11 @@ import torch
 from safetensors import safe_open
 
 import soundalike
-from soundalike.callbacks import CHECKPOINT
-from soundalike.errors import SoundalikeError
-from soundalike.learner import HELD_OUT, Learner
-from soundalike.pretraining import MODEL, RECIPE, pretrain
-from soundalike.recipe import Recipe
+from soundalike.core.errors import SoundalikeError
+from soundalike.model.recipe import Recipe
+from soundalike.train.callbacks import CHECKPOINT
+from soundalike.train.pretrain import MODEL, RECIPE, pretrain
+from soundalike.train.step import HELD_OUT, Learner
 
 
 def train(recipe: Recipe, out: Path, resume: bool = False, **settings: Any) -> Path:

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundalike.datasets import read
-from soundalike.errors import SoundalikeError
-from soundalike.probe import evaluate, print_table
-from soundalike.probe.floor import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
-from soundalike.probe.projection import project
-from soundalike.probe.report import summary
+from soundalike.core.errors import SoundalikeError
+from soundalike.data.datasets import read
+from soundalike.eval.probe import evaluate, print_table
+from soundalike.eval.probe.floor import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
+from soundalike.eval.probe.projection import project
+from soundalike.eval.probe.report import summary
 
 RATE = 16_000
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from soundalike.frontend import LogMel
-from soundalike.probe.floor import FLOORS, LogMelStatistics, with_floors
+from soundalike.eval.probe.floor import FLOORS, LogMelStatistics, with_floors
+from soundalike.nn.frontend import LogMel
 
 
 def noise(samples: int, seed: int = 0) -> np.ndarray:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soundalike.probe import knn
-from soundalike.probe.knn import predict_knn
+from soundalike.eval.probe import knn
+from soundalike.eval.probe.knn import predict_knn
 
 
 def slow_knn(train, labels, test, neighbours, temperature, standardise):

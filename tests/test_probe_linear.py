@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
-from soundalike.probe import linear
-from soundalike.probe.linear import STRENGTHS, fit_linear, inner_splits, standardisation
+from soundalike.eval.probe import linear
+from soundalike.eval.probe.linear import STRENGTHS, fit_linear, inner_splits, standardisation
 
 
 def blobs(count: int, width: int, classes: int = 3, spread: float = 1.0, seed: int = 0):

@@ -12,10 +12,10 @@ import torch
 from rich.console import Console
 from sklearn.neural_network import MLPClassifier
 
-from soundalike.datasets.table import Dataset, build
-from soundalike.errors import SoundalikeError
-from soundalike.probe import ALL_PROBES, PROBES, fit_linear, fit_mlp, mlp, score
-from soundalike.probe.score import check_probes
+from soundalike.core.errors import SoundalikeError
+from soundalike.data.datasets.table import Dataset, build
+from soundalike.eval.probe import ALL_PROBES, PROBES, fit_linear, fit_mlp, mlp, score
+from soundalike.eval.probe.score import check_probes
 
 
 def blobs(count: int, width: int, spread: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -202,8 +202,8 @@ def test_unknown_and_missing_probes_are_named() -> None:
 def test_report_and_table_of_an_evaluation(tmp_path: Path) -> None:
     import soundfile
 
-    from soundalike.datasets import read
-    from soundalike.probe import LogMelStatistics, evaluate, print_table
+    from soundalike.data.datasets import read
+    from soundalike.eval.probe import LogMelStatistics, evaluate, print_table
 
     for number in range(12):
         hertz = 300 if number % 2 else 2000

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soundalike.datasets.table import Dataset, build
-from soundalike.errors import SoundalikeError
-from soundalike.probe import linear
-from soundalike.probe.compare import compare_to_floors, mcnemar
-from soundalike.probe.floor import LogMelStatistics
-from soundalike.probe.linear import inner_splits
-from soundalike.probe.score import Predictions, ProbeScore, score
+from soundalike.core.errors import SoundalikeError
+from soundalike.data.datasets.table import Dataset, build
+from soundalike.eval.probe import linear
+from soundalike.eval.probe.compare import compare_to_floors, mcnemar
+from soundalike.eval.probe.floor import LogMelStatistics
+from soundalike.eval.probe.linear import inner_splits
+from soundalike.eval.probe.score import Predictions, ProbeScore, score
 
 
 def dataset(labels, groups=None, folds=None, splits=None) -> Dataset:
@@ -223,8 +223,8 @@ def test_comparison_without_floors():
 @pytest.mark.skipif("SOUNDALIKE_DATA" not in os.environ, reason="needs real recordings")
 @pytest.mark.parametrize(("task", "low", "high"), [("esc10", 0.77, 0.86)])
 def test_log_mel_statistics_on_recordings(task, low, high):
-    from soundalike.datasets import read
-    from soundalike.embedding import embed_files
+    from soundalike.data.datasets import read
+    from soundalike.model.embed_files import embed_files
 
     data = read(task, os.environ["SOUNDALIKE_DATA"])
     vectors = embed_files(data.paths, {"floor": LogMelStatistics()}).vectors["floor"]

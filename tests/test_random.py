@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from soundalike import random
+from soundalike.core import random
 
 COUNT = 1 << 16
 

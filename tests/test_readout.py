@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from soundalike import readout as module
-from soundalike.encoder import ResNet18
-from soundalike.errors import SoundalikeError
-from soundalike.frontend import LogMel, Raw, ThreeChannels
-from soundalike.quarter_tones import QuarterTones
-from soundalike.readout import READOUTS, Pooled, Stages
+from soundalike.core.errors import SoundalikeError
+from soundalike.nn import pooling as module
+from soundalike.nn.encoder import ResNet18
+from soundalike.nn.frontend import LogMel, Raw, ThreeChannels
+from soundalike.nn.pooling import READOUTS, Pooled, Stages
+from soundalike.nn.quarter_tones import QuarterTones
 
 
 def noise(count: int, samples: int, seed: int = 0) -> Tensor:

@@ -13,14 +13,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import soundalike.recipe
+import soundalike.model.recipe
 from soundalike.cli import main
-from soundalike.errors import SoundalikeError
-from soundalike.recipe import LENGTHS, SECTIONS, Recipe, shipped
+from soundalike.core.errors import SoundalikeError
+from soundalike.model.recipe import LENGTHS, SECTIONS, Recipe, shipped
+from soundalike.model.settings import OPTIMIZERS, SCHEDULES
 from soundalike.synth import Parametric
-from soundalike.training import OPTIMIZERS, SCHEDULES
 
-FOLDER = Path(soundalike.recipe.__file__).parent / "recipes"
+FOLDER = Path(soundalike.model.recipe.__file__).parent / "recipes"
 
 
 def refused(recipe: Recipe, **override: Any) -> str:

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from recorded_clips import open_folder, write_folder
-from soundalike.errors import SoundalikeError
-from soundalike.recordings import TrainingClips
+from soundalike.core.errors import SoundalikeError
+from soundalike.data.training_clips import TrainingClips
 from soundalike.views import RecordedPair, RecordedViews
 from soundalike.views.view import HELD_OUT, sound_numbers
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recorded_clips import PITCHES, open_folder, write_folder
-from soundalike import datasets
-from soundalike.errors import SoundalikeError
-from soundalike.recordings import RecordingSettings, choose_labels
+from soundalike.core.errors import SoundalikeError
+from soundalike.data import datasets
+from soundalike.data.training_clips import RecordingSettings, choose_labels
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
 from soundalike.synth import Scene, Voice
 from soundalike.synth.resonance import POINTS, Frames, Resonances
 from turning import turned

@@ -15,12 +15,13 @@ import pytest
 import soundfile
 import soxr
 
-from soundalike import Index, SoundModel, audio
-from soundalike.errors import AudioError, SoundalikeError
-from soundalike.index import duplicates, similarity
-from soundalike.index.duplicates import agreement
-from soundalike.index.search import fingerprint
-from soundalike.recipe import Recipe
+from soundalike import Index, SoundModel
+from soundalike.apps.search import duplicates, similarity
+from soundalike.apps.search.duplicates import agreement
+from soundalike.apps.search.index import fingerprint
+from soundalike.audio import read
+from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.model.recipe import Recipe
 
 RATE = 16_000
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -100,7 +101,7 @@ def test_a_query_can_be_a_waveform(made: Path) -> None:
 
 def test_pieces_of_an_index_change_nothing(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Index.load(made / "index").search(made / "sounds" / "04.wav", 24)
-    monkeypatch.setattr("soundalike.index.store._AT_ONCE", 5 * Index.load(made / "index").store.size)
+    monkeypatch.setattr("soundalike.apps.search.store._AT_ONCE", 5 * Index.load(made / "index").store.size)
     pieces = Index.load(made / "index").search(made / "sounds" / "04.wav", 24)
     assert [each.path for each in pieces] == [each.path for each in whole]
     np.testing.assert_allclose([each.similarity for each in pieces], [each.similarity for each in whole], atol=1e-5)
@@ -213,8 +214,8 @@ def test_candidates_against_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_long_query_is_not_held_whole(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index, query = Index.load(made / "index"), made / "sounds" / "mehr töne" / "03.wav"
     before = index.search(query, 5)
-    monkeypatch.setattr(audio, "LONG", 0.2)
-    monkeypatch.setattr(audio, "decode", lambda *_: pytest.fail("it was held"))
+    monkeypatch.setattr(read, "LONG", 0.2)
+    monkeypatch.setattr(read, "decode", lambda *_: pytest.fail("it was held"))
     after = index.search(query, 5)
     assert [each.path for each in after] == [each.path for each in before]
     assert after[0].identical

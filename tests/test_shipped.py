@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import soundalike
-from soundalike import datasets, models
 from soundalike.cli import main
-from soundalike.embedding import embed_files
-from soundalike.errors import SoundalikeError
-from soundalike.probe import score, with_floors
+from soundalike.core.errors import SoundalikeError
+from soundalike.data import datasets
+from soundalike.eval.probe import score, with_floors
+from soundalike.model import shipped as models
+from soundalike.model.embed_files import embed_files
 
 ROOT = Path(__file__).parents[1]
 DATA = os.environ.get("SOUNDALIKE_DATA")

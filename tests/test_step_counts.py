@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))  # benchmarks are run from the checkout, not insta
 
 from benchmarks.step_counts import Trace, Waits, main, trace  # noqa: E402
 
-from soundalike.recipe import Recipe  # noqa: E402
+from soundalike.model.recipe import Recipe  # noqa: E402
 from soundalike.views.augment import AUGMENTATIONS  # noqa: E402
 from soundalike.views.doppelganger import Doppelgangers  # noqa: E402
 
@@ -96,7 +96,7 @@ def test_a_large_batch_is_rendered_in_parts_that_fit() -> None:
 
 
 def test_the_sounds_are_the_same_in_parts_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    from soundalike import learner as module
+    from soundalike.train import step as module
 
     one = module.Learner(Recipe.load("ears-cpu").override({"compile": "never", "encoder.width": 8}))
     whole: Any = one.inputs(torch.arange(12))

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 
-import soundalike.pretraining
+import soundalike.train.pretrain
 from soundalike.cli import main
-from soundalike.errors import SoundalikeError
-from soundalike.pretraining import pretrain
-from soundalike.recipe import Recipe
-from soundalike.study import doppelgangers
-from soundalike.study.grid import CELLS, STUDY, Cell, Grid
+from soundalike.core.errors import SoundalikeError
+from soundalike.eval.study import doppelgangers
+from soundalike.eval.study.grid import CELLS, STUDY, Cell, Grid
+from soundalike.model.recipe import Recipe
+from soundalike.train.pretrain import pretrain
 
 STEPS = 2
 
@@ -64,7 +64,7 @@ def test_every_cell_is_trained_and_scored_once(
             Recipe.load(tmp_path / "s" / CELLS / cell.slug / "recipe.yaml").sections["views"]["delta"]
             == (cell.levels["delta"])
         )
-    monkeypatch.setattr(soundalike.pretraining, "pretrain", never)
+    monkeypatch.setattr(soundalike.train.pretrain, "pretrain", never)
     again = Grid(tmp_path / "s", "try", small, CELLS_OF_TWO)
     assert again.run(never, device="cpu") == []
     assert [record["scores"]["delta"] for _, record in again.finished] == [0.1, 0.25]
@@ -100,7 +100,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_cell_s_run_goes_on(
         return pretrain(recipe.override({"steps": 1}) if early else recipe, out, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(soundalike.pretraining, "pretrain", interrupted)
+        patch.setattr(soundalike.train.pretrain, "pretrain", interrupted)
         with pytest.raises(KeyboardInterrupt):
             Grid(tmp_path / "s", "try", small, CELLS_OF_TWO).run(scored, device="cpu", quiet=True)
     grid = Grid(tmp_path / "s", "try", small, CELLS_OF_TWO)
@@ -119,7 +119,7 @@ def test_a_cell_that_was_interrupted_while_scoring_is_not_trained_again(
 
     with pytest.raises(KeyboardInterrupt):
         Grid(tmp_path / "s", "try", small, CELLS_OF_TWO[:1]).run(interrupt, device="cpu", quiet=True)
-    monkeypatch.setattr(soundalike.pretraining, "pretrain", never)
+    monkeypatch.setattr(soundalike.train.pretrain, "pretrain", never)
     assert Grid(tmp_path / "s", "try", small, CELLS_OF_TWO[:1]).run(scored, device="cpu", quiet=True) == []
 
 
@@ -293,7 +293,7 @@ def test_the_study_on_the_command_line(
     assert "low-pass" in page
     for picture in ("accuracy.png", "control.png"):
         assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")
-    monkeypatch.setattr(soundalike.pretraining, "pretrain", never)  # finished cells are not run again
+    monkeypatch.setattr(soundalike.train.pretrain, "pretrain", never)  # finished cells are not run again
     assert study("--budget", "0.015") == 1
     assert "2 of 3 cells done" in capsys.readouterr().err
     assert study("--budget", "5") == 2
@@ -306,7 +306,7 @@ def test_ctrl_c_ends_the_command(
     def interrupt(*_: Any, **__: Any) -> Path:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(soundalike.pretraining, "pretrain", interrupt)
+    monkeypatch.setattr(soundalike.train.pretrain, "pretrain", interrupt)
     assert study("--budget", "1", "--augment", "none") == 130
     assert capsys.readouterr().err.endswith("soundalike: interrupted.\n")
     assert set(json.loads((tmp_path / "out" / STUDY).read_text())["extra"]) == {

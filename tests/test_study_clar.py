@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import soundalike.pretraining
+import soundalike.train.pretrain
 from small_studies import is_picture, never, rows_of, small_recipe, write_clips
 from soundalike.cli import main
-from soundalike.datasets import read
-from soundalike.errors import SoundalikeError
-from soundalike.recipe import Recipe
-from soundalike.study import augmentations, clar, frontends, labels
-from soundalike.study.clar import Summary, Task
-from soundalike.study.grid import STUDY, Cell
+from soundalike.core.errors import SoundalikeError
+from soundalike.data.datasets import read
+from soundalike.eval.study import augmentations, clar, frontends, labels
+from soundalike.eval.study.clar import Summary, Task
+from soundalike.eval.study.grid import STUDY, Cell
+from soundalike.model.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_the_study_of_augmentations(
         assert shown[name] == [f"{100 * number:.1f}" for number in numbers]
     for floor in ("log-mel statistics", "untrained encoder"):
         assert shown[floor][0] == f"{100 * state['extra'][floor]['folder'][0]:.1f}"
-    monkeypatch.setattr(soundalike.pretraining, "pretrain", never)
+    monkeypatch.setattr(soundalike.train.pretrain, "pretrain", never)
     monkeypatch.setattr(augmentations, "embed", never)
     assert augmentations.run(tmp_path / "s", None, tasks, small, cells, "cpu", quiet=True) == []
 
@@ -193,7 +193,7 @@ def test_the_study_of_front_ends(
         row = shown[level, "untrained encoder", "linear probe"]
         assert row[-1] == f"{100 * np.mean(floor):.1f} ± {100 * np.std(floor):.1f}"
     assert shown["raw", "supervised", "own head"][6] != shown["spectrogram", "supervised", "own head"][6]
-    monkeypatch.setattr(soundalike.pretraining, "pretrain", never)
+    monkeypatch.setattr(soundalike.train.pretrain, "pretrain", never)
     assert frontends.run(tmp_path / "s", None, tasks[:1], small, cells, "cpu", quiet=True) == []
 
 
@@ -201,7 +201,7 @@ def test_the_study_of_front_ends(
 
 
 def test_figures_of_studies_that_are_not_finished(tmp_path: Path) -> None:
-    from soundalike.study.figure import draw_curves, draw_grid, draw_groups
+    from soundalike.eval.study.figure import draw_curves, draw_grid, draw_groups
 
     some, one = Summary(50.0, 2.0, 3), Summary(40.0, 0.0, 1)
     panels = {f"task $ {number}": {"joint": [None, some], "two-stage": [None, None]} for number in range(4)}

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-import soundalike.pretraining
+import soundalike.train.pretrain
 from small_studies import CLASSES, is_picture, never, rows_of, small_recipe, write_clips
 from soundalike.cli import main
-from soundalike.datasets import Dataset, read
-from soundalike.errors import SoundalikeError
-from soundalike.pretraining import pretrain
-from soundalike.recipe import Recipe
-from soundalike.study import clar, labels
-from soundalike.study.clar import Task
-from soundalike.study.grid import STUDY
+from soundalike.core.errors import SoundalikeError
+from soundalike.data.datasets import Dataset, read
+from soundalike.eval.study import clar, labels
+from soundalike.eval.study.clar import Task
+from soundalike.eval.study.grid import STUDY
+from soundalike.model.recipe import Recipe
+from soundalike.train.pretrain import pretrain
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_the_study_of_labels_on_the_command_line(
             (value,) = state["extra"][floor][part]["folder"]
             assert shown[f"{100 * float(part):g} %", floor, "linear probe"][-1] == f"{100 * value:.1f}"
 
-    monkeypatch.setattr(soundalike.pretraining, "pretrain", never)
+    monkeypatch.setattr(soundalike.train.pretrain, "pretrain", never)
     assert main(arguments) == 0
     assert main([*arguments, "--set", "learning_rate=0.1"]) == 2
     assert "holds a study with other recipe" in capsys.readouterr().err
@@ -222,7 +222,7 @@ def test_fine_tuning_waits_for_its_first_stage(
         return pretrain(recipe, *rest, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(soundalike.pretraining, "pretrain", fail)
+        patch.setattr(soundalike.train.pretrain, "pretrain", fail)
         failed = labels.run(tmp_path / "s", None, tasks[:1], small, cells, "cpu", quiet=True)
     assert [why for _, why in failed] == [
         "no luck.",

@@ -11,12 +11,12 @@ import pytest
 import soundfile
 
 from soundalike.cli import main
-from soundalike.errors import SoundalikeError
-from soundalike.probe.floor import LogMelStatistics
-from soundalike.recipe import Recipe
-from soundalike.study.features import FEATURES, RATE, features
-from soundalike.study.similarity import compare, measure
-from soundalike.study.spectra import distance, summary
+from soundalike.core.errors import SoundalikeError
+from soundalike.eval.probe.floor import LogMelStatistics
+from soundalike.eval.study.features import FEATURES, RATE, features
+from soundalike.eval.study.similarity import compare, measure
+from soundalike.eval.study.spectra import distance, summary
+from soundalike.model.recipe import Recipe
 from soundalike.synth import Voice
 
 TIME = np.arange(RATE) / RATE

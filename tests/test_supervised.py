@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, distributed, multiprocessing, nn
 
-from soundalike.errors import SoundalikeError
-from soundalike.objective import OBJECTIVES, Joint, NTXent, Supervised
+from soundalike.core.errors import SoundalikeError
+from soundalike.nn.loss import OBJECTIVES, Joint, NTXent, Supervised
 
 LABELLED = [name for name, kind in OBJECTIVES.items() if kind.needs_labels]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import reference_voice
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
 from soundalike.synth import GROUPS, VOICES, ParameterSpec, Parametric, Synthesizer, Voice, VoiceFM
 from soundalike.synth.parameter import ParameterTable
 

@@ -10,10 +10,10 @@ import pytest
 import soundfile
 
 import soundalike
-from soundalike.decoding import Failure
-from soundalike.embedding import Embedded, save
-from soundalike.errors import AudioError, SoundalikeError
-from soundalike.tables import embeddings_frame, paths_from_table, read_embeddings
+from soundalike.audio.background import Failure
+from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.data.tables import embeddings_frame, paths_from_table, read_embeddings
+from soundalike.model.embed_files import Embedded, save
 
 
 @pytest.fixture

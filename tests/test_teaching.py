@@ -10,16 +10,16 @@ import pytest
 import soundfile
 
 import soundalike
-from soundalike.errors import SoundalikeError
-from soundalike.model import SoundModel
-from soundalike.probe.linear import fit_linear
-from soundalike.recipe import Recipe
-from soundalike.teaching import NONE, Lesson, Taught, hold_lesson, teach
-from soundalike.teaching.distance import Distance
-from soundalike.teaching.duplicates import twins
-from soundalike.teaching.estimate import make_splits, temperature
-from soundalike.teaching.listing import read
-from soundalike.teaching.waveform import loudest, trimmed
+from soundalike.apps.classifier import NONE, Lesson, Taught, hold_lesson, teach
+from soundalike.apps.classifier.distance import Distance
+from soundalike.apps.classifier.duplicates import twins
+from soundalike.apps.classifier.estimate import make_splits, temperature
+from soundalike.apps.classifier.listing import read
+from soundalike.apps.classifier.waveform import loudest, trimmed
+from soundalike.core.errors import SoundalikeError
+from soundalike.eval.probe.linear import fit_linear
+from soundalike.model.model import SoundModel
+from soundalike.model.recipe import Recipe
 
 RATE = 16_000
 
@@ -183,7 +183,7 @@ def test_directions_of_many_sounds_need_no_matrix_of_their_products(monkeypatch:
     probe = fit_linear(vectors, labels)
     exact = Distance.fit(vectors, labels, probe)(vectors)
     eigh = np.linalg.eigh
-    monkeypatch.setattr("soundalike.teaching.distance._MOST", 100)
+    monkeypatch.setattr("soundalike.apps.classifier.distance._MOST", 100)
     monkeypatch.setattr(np.linalg, "eigh", lambda matrix: sizes.append(len(matrix)) or eigh(matrix))
     np.testing.assert_allclose(Distance.fit(vectors, labels, probe)(vectors), exact, rtol=0.01, atol=0.01)
     assert max(sizes) <= 30

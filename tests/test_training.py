@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soundalike.errors import SoundalikeError
-from soundalike.training import SCHEDULES, Training
+from soundalike.core.errors import SoundalikeError
+from soundalike.model.settings import SCHEDULES, Training
 
 
 def slow_rate(settings: Training, progress: float, ranks: int) -> float:

@@ -21,10 +21,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import soundalike
-from soundalike import transformer
-from soundalike.errors import AudioError, SoundalikeError
-from soundalike.model import SoundModel
-from soundalike.transformer import SoundEmbedder
+from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.model import sklearn as transformer
+from soundalike.model.model import SoundModel
+from soundalike.model.sklearn import SoundEmbedder
 
 RATE = 16_000
 EXPECTED_FAILURES = {

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from recorded_clips import open_folder, write_folder
-from soundalike.errors import SoundalikeError
-from soundalike.recordings import TrainingClips
+from soundalike.core.errors import SoundalikeError
+from soundalike.data.training_clips import TrainingClips
 from soundalike.views import RecordedViews
 
 SHIFT = [{"name": "time-shift", "fraction": 0.5, "p": 1.0}]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soundalike.download.unpack import ArchiveError, unpack
+from soundalike.data.download.unpack import ArchiveError, unpack
 
 GOOD = {"top/meta/list.csv": b"a,b\n" * 50, "top/audio/one.wav": bytes(range(256)) * 40, "top/empty": b""}
 

@@ -37,7 +37,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
 
 RATE = 16000
 SEED = 20

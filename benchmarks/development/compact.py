@@ -17,7 +17,7 @@ from scipy.linalg import eigh
 from score import TASKS, accuracy, neighbours, read
 
 import soundalike
-from soundalike.compacting import synthetic_sounds
+from soundalike.model.fit_compact import synthetic_sounds
 
 SIZES = (512, 1024)
 Map = Callable[[np.ndarray], np.ndarray]

@@ -20,8 +20,8 @@ from sklearn.linear_model import RidgeClassifierCV
 from sklearn.model_selection import StratifiedGroupKFold
 
 import soundalike
-from soundalike.probe.floor import LogMelStatistics
-from soundalike.probe.knn import predict_knn
+from soundalike.eval.probe.floor import LogMelStatistics
+from soundalike.eval.probe.knn import predict_knn
 
 TASKS = ("events", "words", "notes", "pitches", "drums")
 Embedder = Callable[[Sequence[np.ndarray]], np.ndarray]

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from benchmarks.gpu.worker import Context, Missed
 from benchmarks.harness import describe_machine
-from soundalike.frontend import FRONTENDS
-from soundalike.learner import Learner
-from soundalike.recipe import Recipe
+from soundalike.model.recipe import Recipe
+from soundalike.nn.frontend import FRONTENDS
 from soundalike.synth import VOICES
+from soundalike.train.step import Learner
 
 MEDIAN_DB, MOST_DB = 0.05, 1.0
 """Bounds of the difference of log-mel spectrograms: the median, and the 95th percentile."""

@@ -16,13 +16,13 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from benchmarks.gpu.agreement import learner, small
 from benchmarks.gpu.worker import Context
 from benchmarks.harness import alternate
-from soundalike.callbacks import compile_rendering
-from soundalike.compilation import CompilationError
-from soundalike.device import engine_precision
-from soundalike.learner import Learner
-from soundalike.model import SoundModel
-from soundalike.recipe import Recipe
+from soundalike.core.compile import CompilationError
+from soundalike.core.device import engine_precision
+from soundalike.model.model import SoundModel
+from soundalike.model.recipe import Recipe
 from soundalike.synth import VOICES
+from soundalike.train.callbacks import compile_rendering
+from soundalike.train.step import Learner
 
 PAPER_PAIRS = 18_000_000
 PROFILED_STEPS, SMALL_PROFILED_STEPS = 4, 1

@@ -19,13 +19,13 @@ from lightning.pytorch.callbacks import Callback
 from benchmarks.gpu.agreement import small
 from benchmarks.gpu.pieces import join, split
 from benchmarks.gpu.worker import Context
-from soundalike.callbacks import CHECKPOINT
-from soundalike.compacting import with_compact
-from soundalike.errors import SoundalikeError
-from soundalike.learner import Learner
-from soundalike.model import SoundModel
-from soundalike.pretraining import MODEL, RECIPE, pretrain
-from soundalike.recipe import Recipe
+from soundalike.core.errors import SoundalikeError
+from soundalike.model.fit_compact import with_compact
+from soundalike.model.model import SoundModel
+from soundalike.model.recipe import Recipe
+from soundalike.train.callbacks import CHECKPOINT
+from soundalike.train.pretrain import MODEL, RECIPE, pretrain
+from soundalike.train.step import Learner
 
 RUN, PIECES, LOSS = "run", "pieces", "loss.csv"
 """Of a session's folder: where the run works, what is to be brought back of it, and the loss curve."""

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from soundalike.index import Index
-    from soundalike.model import SoundModel
-    from soundalike.recipe import Recipe
+    from soundalike.apps.classifier import Taught, load_taught, teach
+    from soundalike.apps.search import Index
+    from soundalike.model.model import SoundModel
+    from soundalike.model.recipe import Recipe
+    from soundalike.model.sklearn import SoundEmbedder
     from soundalike.synth import Parametric, Voice, VoiceFM
-    from soundalike.teaching import Taught, load_taught, teach
-    from soundalike.transformer import SoundEmbedder
     from soundalike.views import Doppelgangers
 
 __version__ = "0.1.0"
@@ -33,13 +33,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Index": "soundalike.index",
-    "SoundEmbedder": "soundalike.transformer",
-    "SoundModel": "soundalike.model",
-    "Recipe": "soundalike.recipe",
-    "Taught": "soundalike.teaching",
-    "load_taught": "soundalike.teaching",
-    "teach": "soundalike.teaching",
+    "Index": "soundalike.apps.search",
+    "SoundEmbedder": "soundalike.model.sklearn",
+    "SoundModel": "soundalike.model.model",
+    "Recipe": "soundalike.model.recipe",
+    "Taught": "soundalike.apps.classifier",
+    "load_taught": "soundalike.apps.classifier",
+    "teach": "soundalike.apps.classifier",
     "Voice": "soundalike.synth",
     "VoiceFM": "soundalike.synth",
     "Parametric": "soundalike.synth",
@@ -57,10 +57,10 @@ def load(path: str | Path | None = None, device: str = "cpu") -> SoundModel:
     Raises:
         SoundalikeError: there is no such file, or it is not a model or not whole.
     """
-    from soundalike import models
-    from soundalike.model import SoundModel
+    from soundalike.model import shipped
+    from soundalike.model.model import SoundModel
 
-    return SoundModel.load(models.find(path), device)
+    return SoundModel.load(shipped.find(path), device)
 
 
 def __getattr__(name: str) -> Any:

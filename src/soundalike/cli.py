@@ -33,7 +33,7 @@ from soundalike.commands import (
     teach,
 )
 from soundalike.commands import map as map_command  # no other name for the builtin
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
 
 COMMANDS = (
     teach,

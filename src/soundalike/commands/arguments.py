@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
 
 if TYPE_CHECKING:
-    from soundalike.datasets import Dataset
+    from soundalike.data.datasets import Dataset
 
 TASKS = (
     "esc10, esc50, urbansound8k, speech-commands, speech-commands-12, sc09, fsdd, nsynth-family, nsynth-pitch, "
@@ -69,12 +69,13 @@ def read_sounds(options: argparse.Namespace) -> list[Path]:
     Raises:
         SoundalikeError: a path does not exist, a folder holds no audio, or a table has no such column.
     """
-    from soundalike import audio, tables
+    from soundalike.audio import read
+    from soundalike.data import tables
 
     found = []
     for place in options.files:
         listed = place.suffix.lower() in tables.SUFFIXES and place.is_file()
-        found += tables.paths_from_table(place, options.column) if listed else audio.find([place])
+        found += tables.paths_from_table(place, options.column) if listed else read.find([place])
     return found
 
 
@@ -116,7 +117,7 @@ def read_tasks(options: argparse.Namespace) -> list[Dataset]:
     Raises:
         SoundalikeError: their numbers do not fit, or a folder does not hold its task.
     """
-    from soundalike import datasets
+    from soundalike.data import datasets
 
     tasks, folders = options.task, options.data
     if len(folders) not in (1, len(tasks)):
@@ -170,8 +171,8 @@ def name_unheard(model: Path) -> int:
     Returns:
         The exit code: 1 where there are any that it could not hear.
     """
-    from soundalike.pretraining import CLIPS
-    from soundalike.recordings import left_out, noted
+    from soundalike.data.training_clips import left_out, noted
+    from soundalike.train.pretrain import CLIPS
 
     record = model.parent / CLIPS
     if not record.is_file():

@@ -6,12 +6,12 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from soundalike.cache import CacheInfo
+    from soundalike.audio.cache import CacheInfo
 
 HELP = "list or remove the decoded recordings that are kept on disk"
 
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         SoundalikeError: no cache has that name, or one cannot be removed.
     """
-    from soundalike import cache
+    from soundalike.audio import cache
 
     if options.where:
         print(cache.cache_folder())
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 def _print(caches: Sequence[CacheInfo], other: int) -> None:
     import time
 
-    from soundalike import cache
+    from soundalike.audio import cache
 
     table = [("name", "folder", "Hz", "clips", "hours", "size", "last used")]
     for info in caches:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soundalike.commands.arguments import add_sounds, check_apart, name_broken, number, path, read_sounds, whole
-from soundalike.errors import AudioError, SoundalikeError
+from soundalike.core.errors import AudioError, SoundalikeError
 
 if TYPE_CHECKING:
-    from soundalike.teaching import Taught
+    from soundalike.apps.classifier import Taught
 
 HELP = "name sounds with a classifier that was taught"
 
@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Names the sounds, row by row, and then the files that were left out."""
     _check(options)
-    from soundalike.memory import keep_freed_memory
-    from soundalike.teaching import SHARE, Taught, writing
+    from soundalike.apps.classifier import SHARE, Taught, writing
+    from soundalike.core.memory import keep_freed_memory
 
     keep_freed_memory()
     writing.check_table(options.out)
@@ -82,9 +82,9 @@ def _check(options: argparse.Namespace) -> None:
 
 def _name(taught: Taught, files: list[Path], options: argparse.Namespace, share: float) -> list[tuple[Path, str]]:
     """A row for each file; gives the broken ones."""
-    from soundalike.decoding import failure, file_progress
-    from soundalike.teaching import writing
-    from soundalike.teaching.files import classify_files
+    from soundalike.apps.classifier import writing
+    from soundalike.apps.classifier.files import classify_files
+    from soundalike.audio.background import failure, file_progress
 
     broken = []
     top = min(options.top, len(taught.classes))
@@ -105,8 +105,8 @@ def _follow(
     taught: Taught, files: list[Path], options: argparse.Namespace, share: float, labels: list[Path] | None
 ) -> list[tuple[Path, str]]:
     """The events of each recording; gives the broken ones."""
-    from soundalike.decoding import failure
-    from soundalike.teaching import time_line, writing
+    from soundalike.apps.classifier import time_line, writing
+    from soundalike.audio.background import failure
 
     broken = []
     with writing.open_table(options.out, writing.EVENT_COLUMNS) as table, _progress(files) as heard:
@@ -134,7 +134,7 @@ def _progress(files: list[Path]) -> Iterator[Callable[[float], None]]:
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
     from rich.text import Text
 
-    from soundalike import audio
+    from soundalike.audio import read
 
     class Heard(ProgressColumn):
         def render(self, task: Task) -> Text:
@@ -143,5 +143,5 @@ def _progress(files: list[Path]) -> Iterator[Callable[[float], None]]:
 
     columns = ("{task.description}", BarColumn(), Heard(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as display:
-        task = display.add_task("listening", total=sum(audio.duration(file) or 0.0 for file in files) or None)
+        task = display.add_task("listening", total=sum(read.duration(file) or 0.0 for file in files) or None)
         yield lambda seconds: display.advance(task, seconds)

@@ -30,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Fits, writes, and says what was written."""
     from soundalike import load
-    from soundalike.compacting import with_compact
-    from soundalike.memory import keep_freed_memory
-    from soundalike.output import check_file
+    from soundalike.core.files import check_file
+    from soundalike.core.memory import keep_freed_memory
+    from soundalike.model.fit_compact import with_compact
 
     keep_freed_memory()
     check_file(options.out)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soundalike.commands.arguments import path
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
 
 if TYPE_CHECKING:
-    from soundalike.download import Archive, Got
+    from soundalike.data.download import Archive, Got
 
 HELP = "list published data sets, and download them"
 _DEFAULT_OUT = Path("data")
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _list() -> int:
-    from soundalike.download import CATALOGUE, amount
+    from soundalike.data.download import CATALOGUE, amount
 
     name_width = max(map(len, CATALOGUE))
     for archive in CATALOGUE.values():
@@ -70,7 +70,7 @@ def _list() -> int:
 
 
 def _get(options: argparse.Namespace) -> int:
-    from soundalike.download import find, get
+    from soundalike.data.download import find, get
 
     archives = list({name: find(name) for name in options.datasets}.values())
     if options.address and len(archives) > 1:
@@ -103,7 +103,7 @@ def _get(options: argparse.Namespace) -> int:
 
 def _announce(archive: Archive, options: argparse.Namespace) -> None:
     """What is about to be downloaded, and under which licence, before it begins."""
-    from soundalike.download import amount
+    from soundalike.data.download import amount
 
     about = "" if archive.exact else "about "
     sizes = f"{about}{amount(archive.size)} to download, about {amount(archive.unpacked)} unpacked"

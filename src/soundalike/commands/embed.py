@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from soundalike.commands.arguments import add_compact, add_sounds, check_apart, name_broken, path, read_sounds
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
 
 HELP = "turn audio files into embeddings"
 
@@ -28,23 +28,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Embeds what is not embedded yet, and names the files that were left out."""
-    from soundalike import embedding, load
-    from soundalike.journal import Journal
-    from soundalike.memory import keep_freed_memory
+    from soundalike import load
+    from soundalike.core.memory import keep_freed_memory
+    from soundalike.model import embed_files
+    from soundalike.model.journal import Journal
 
     keep_freed_memory()
-    embedding.check_out(options.out)
+    embed_files.check_out(options.out)
     check_apart(options.out, options.files)
     files = read_sounds(options)
     model = load(options.model, options.device)
     if options.compact is not None:
         model = model.compacted(options.compact)
     journal = Journal(options.out, _identity(options.model, model.size))
-    embedded = embedding.embed_files(files, {"model": model}, progress=True, journal=journal)
+    embedded = embed_files.embed_files(files, {"model": model}, progress=True, journal=journal)
     if not embedded.paths:
         name_broken((failure.path, failure.reason) for failure in embedded.failures)
         raise SoundalikeError(f"none of the {len(files)} files could be embedded, so {options.out} is not written.")
-    embedding.save(embedded, options.out, "model")
+    embed_files.save(embedded, options.out, "model")
     journal.remove()
     print(f"{options.out}: {len(embedded.paths)} embeddings of {model.size} numbers")
     for note in embedded.notes:
@@ -54,8 +55,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _identity(model: Path | None, size: int) -> str:
     """What tells a model from another one, wherever it lies."""
-    from soundalike import __version__, models
+    from soundalike import __version__
+    from soundalike.model import shipped
 
-    file = models.find(model)
+    file = shipped.find(model)
     contents = (file / "model.safetensors" if file.is_dir() else file).read_bytes()
     return f"soundalike {__version__}, {hashlib.sha256(contents).hexdigest()}, {size} numbers"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from soundalike.commands.arguments import add_compact, add_tasks, name_broken, path, read_tasks, seed
 
 if TYPE_CHECKING:
-    from soundalike.datasets import Dataset
-    from soundalike.model import SoundModel
+    from soundalike.data.datasets import Dataset
+    from soundalike.model.model import SoundModel
 
 HELP = "score a model on labelled recordings, beside two floors"
 
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Evaluates, and prints a table and where the report is."""
     from soundalike import load
-    from soundalike.memory import keep_freed_memory
+    from soundalike.core.memory import keep_freed_memory
 
     keep_freed_memory()
     model = load(options.model, options.device)
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     if options.compact is not None:
         compact = {f"compact, {options.compact} numbers": model.compacted(options.compact)}
     found = _unheard(model, options)
-    from soundalike.probe import evaluate, print_table, with_floors
+    from soundalike.eval.probe import evaluate, print_table, with_floors
 
     out = options.out or _home(options.model) / "evaluation"
     summary = {"recipe": model.recipe.name, **model.recipe.sections, "trained": model.training}
@@ -82,7 +82,7 @@ def _home(model: Path | None) -> Path:
 
 def _unheard(model: SoundModel, options: argparse.Namespace) -> list[Dataset]:
     """The tasks; of one whose recordings the model was trained on, the fold that was held out alone."""
-    from soundalike.heard import unheard
+    from soundalike.data.leakage import unheard
 
     found = []
     for dataset in read_tasks(options):

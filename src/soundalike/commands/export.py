@@ -7,7 +7,7 @@ import importlib.util
 import sys
 
 from soundalike.commands.arguments import add_compact, path
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
 
 HELP = "write a model as an ONNX file, for use without PyTorch"
 _CLOSE = 1e-4
@@ -29,14 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Writes the file, and compares it with the model where onnxruntime is installed."""
-    from soundalike import load, models
-    from soundalike.onnx_export import export_onnx, largest_difference
-    from soundalike.output import check_file
+    from soundalike import load
+    from soundalike.core.files import check_file
+    from soundalike.model import shipped
+    from soundalike.model.onnx import export_onnx, largest_difference
 
     check_file(options.onnx)
     if options.onnx.suffix.lower() != ".onnx":  # a recording or a model of that name would be lost
         raise SoundalikeError(f"{options.onnx}: its name has to end in .onnx.")
-    file = models.find(options.model)
+    file = shipped.find(options.model)
     model = load(file)
     if options.compact is not None:
         model = model.compacted(options.compact)

@@ -30,10 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Trains, and prints the accuracy on what was held out and the path of the model."""
     given = settings(options.settings, "finetune")
-    from soundalike.device import is_first_process
-    from soundalike.finetuning import finetune, held_out_accuracy
-    from soundalike.model import SoundModel
-    from soundalike.recipe import Recipe
+    from soundalike.core.device import is_first_process
+    from soundalike.model.model import SoundModel
+    from soundalike.model.recipe import Recipe
+    from soundalike.train.finetune import finetune, held_out_accuracy
 
     recipe = Recipe.load(options.recipe).override({"task": options.task, "data": str(options.data), **given})
     out = finetune(options.model, recipe, options.out, options.resume, options.device, options.quiet)

@@ -31,10 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Indexes, and names the files that were left out."""
     from soundalike import load
-    from soundalike.index.search import Index
-    from soundalike.index.update import check_folder, check_out
-    from soundalike.memory import keep_freed_memory
-    from soundalike.models import DEFAULT
+    from soundalike.apps.search.index import Index
+    from soundalike.apps.search.update import check_folder, check_out
+    from soundalike.core.memory import keep_freed_memory
+    from soundalike.model.shipped import DEFAULT
 
     keep_freed_memory()
     folder = check_folder(options.folder)

@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Writes the page, and prints its path."""
     given = settings(options.settings, "listen")
-    from soundalike.listening import listen
-    from soundalike.model import SoundModel
-    from soundalike.recipe import Recipe
+    from soundalike.apps.pages.listen import listen
+    from soundalike.model.model import SoundModel
+    from soundalike.model.recipe import Recipe
 
     model = None if options.model is None else SoundModel.load(options.model)
     if options.recipe is None and model is not None:

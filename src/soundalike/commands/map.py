@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soundalike.commands.arguments import name_broken, number, path, seed, whole
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
 
 if TYPE_CHECKING:
-    from soundalike.embedding import Embedded
+    from soundalike.model.embed_files import Embedded
 
 HELP = "write a page with the sounds of a folder as points to hover and hear"
 
@@ -47,15 +47,16 @@ def run(options: argparse.Namespace) -> int:
         raise SoundalikeError("--model and --embeddings: give one of them, embeddings need no model.")
     if folder.exists() and not folder.is_dir():
         raise SoundalikeError(f"{folder}: is a file; give the folder that it lies in.")
-    from soundalike import audio, mapping
-    from soundalike.excerpt import MOST_SECONDS, excerpts
+    from soundalike.apps.pages import map as mapping
+    from soundalike.audio import read
+    from soundalike.audio.excerpt import MOST_SECONDS, excerpts
 
     if not 0 < options.seconds <= MOST_SECONDS:
         raise SoundalikeError(f"--seconds is {options.seconds:g}: give a number above 0, at most {MOST_SECONDS:g}.")
     if options.clusters is not None and options.clusters < 1:
         raise SoundalikeError(f"--clusters is {options.clusters}: give a number from 1.")
     out = mapping.check_out(options.out)
-    files = audio.find(folder)
+    files = read.find(folder)
     if options.clusters is not None and options.clusters > len(files):
         raise SoundalikeError(f"--clusters is {options.clusters}, but {folder} holds {len(files)} sounds; give fewer.")
     embedded = _read(options.embeddings, files, folder) if options.embeddings else _embed(files, options)
@@ -92,11 +93,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _embed(files: list[Path], options: argparse.Namespace) -> Embedded:
-    from soundalike import embedding, load
-    from soundalike.memory import keep_freed_memory
+    from soundalike import load
+    from soundalike.core.memory import keep_freed_memory
+    from soundalike.model import embed_files
 
     keep_freed_memory()
-    return embedding.embed_files(files, {"model": load(options.model, options.device)}, progress=True)
+    return embed_files.embed_files(files, {"model": load(options.model, options.device)}, progress=True)
 
 
 def _read(source: Path, files: list[Path], folder: Path) -> Embedded:
@@ -105,8 +107,8 @@ def _read(source: Path, files: list[Path], folder: Path) -> Embedded:
 
     import numpy as np
 
-    from soundalike.decoding import Failure
-    from soundalike.embedding import Embedded
+    from soundalike.audio.background import Failure
+    from soundalike.model.embed_files import Embedded
 
     wrong = f"{source}: not a .npz file of embeddings; give one that soundalike embed wrote."
     if not source.is_file():

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Lists them; the code is 1 where one is missing or damaged."""
     from soundalike import load
-    from soundalike.models import SHIPPED
+    from soundalike.model.shipped import SHIPPED
 
     code = 0
     for number, shipped in enumerate(SHIPPED):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from soundalike.commands.arguments import DEFAULT_RECIPE, add_device, name_unheard, path, settings
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
 
 HELP = "train an encoder on synthetic sounds, on recordings, or on both"
 
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     given = settings(options.settings, "pretrain")
     if options.out is None and not options.print_recipe:
         raise SoundalikeError("pretrain needs a folder for the run; give --out FOLDER.")
-    from soundalike.recipe import Recipe
+    from soundalike.model.recipe import Recipe
 
     recorded = options.out / "recipe.yaml" if options.resume and options.out is not None else None
     if options.recipe is None and recorded is not None and recorded.is_file():
@@ -43,8 +43,8 @@ def run(options: argparse.Namespace) -> int:
         recipe.build()  # so that what is printed would also run
         print(recipe.to_yaml(), end="")
         return 0
-    from soundalike.device import is_first_process
-    from soundalike.pretraining import pretrain
+    from soundalike.core.device import is_first_process
+    from soundalike.train.pretrain import pretrain
 
     model = pretrain(recipe, options.out, options.resume, options.device, options.quiet)
     if not is_first_process():  # the others train along, and say nothing

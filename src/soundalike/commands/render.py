@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from soundalike.commands.arguments import number, path, seed, whole
-from soundalike.errors import SoundalikeError, nearest
+from soundalike.core.errors import SoundalikeError, nearest
 
 HELP = "write patches and their doppelgängers, or augmentations of a recording, as wav files, numbers and a picture"
 
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         return _augment(options)
     if options.augmentations:
         raise SoundalikeError("--augmentations are of a recording: give it with --augment FILE.")
-    from soundalike.rendering import render
+    from soundalike.apps.render.patches import render
     from soundalike.synth import VOICES
 
     if options.voice not in VOICES:
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _augment(options: argparse.Namespace) -> int:
-    from soundalike.augmenting import render_augmentations
+    from soundalike.apps.render.augmentations import render_augmentations
 
     count = 3 if options.count is None else options.count
     files = render_augmentations(

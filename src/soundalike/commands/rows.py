@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from soundalike.errors import SoundalikeError
-from soundalike.output import check_file, replacing
+from soundalike.core.errors import SoundalikeError
+from soundalike.core.files import check_file, replacing
 
 
 def check_table(out: Path) -> None:

@@ -7,12 +7,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from soundalike.commands.arguments import name_broken, number, path, whole
-from soundalike.errors import AudioError, SoundalikeError
+from soundalike.core.errors import AudioError, SoundalikeError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from soundalike.index import Found, Index
+    from soundalike.apps.search import Found, Index
 
 HELP = "find the sounds of an index that are nearest to a sound, or those that are the same recording"
 
@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Searches, and names the queries that could not be read."""
     from soundalike import load
+    from soundalike.apps.search import Index
     from soundalike.commands.rows import check_table, write_table
-    from soundalike.index import Index
 
     _check(options)
     if options.out is not None:
@@ -109,14 +109,14 @@ def _search(index: Index, options: argparse.Namespace) -> tuple[list[dict[str, A
 
 
 def _found(index: Index, query: Path, options: argparse.Namespace) -> list[Found]:
-    from soundalike import audio
+    from soundalike.audio import read
 
     count = 10 if options.count is None else options.count
     if options.start is None and options.seconds is None:
         return index.search(query, count)
     start, rate = options.start or 0.0, index.model.sample_rate
     end = None if options.seconds is None else start + options.seconds
-    waveform = audio.load(query, rate, end)
+    waveform = read.load(query, rate, end)
     piece = waveform[round(start * rate) :]
     if not len(piece):
         raise AudioError(f"{query}: is {len(waveform) / rate:.1f} s long and ends before --from {start:g}.")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from soundalike.commands.arguments import DEFAULT_RECIPE, name_broken, seed
 from soundalike.commands.study_grids import GRIDS, add_levels
-from soundalike.errors import SoundalikeError, nearest
+from soundalike.core.errors import SoundalikeError, nearest
 
 if TYPE_CHECKING:
-    from soundalike.embedding import Embedder
+    from soundalike.model.embed_files import Embedder
 
 HELP = "train or measure many things and compare them, with a figure"
 STUDIES = {
@@ -74,13 +74,13 @@ def _add_similarity(parser: argparse.ArgumentParser) -> None:
 def _similarity(options: argparse.Namespace) -> int:
     if options.model is not None and options.recipe is not None:
         raise SoundalikeError("a model brings its own recipe: give --model or --recipe, not both.")
-    from soundalike.memory import keep_freed_memory
-    from soundalike.model import SoundModel
-    from soundalike.output import make_folder
-    from soundalike.probe.floor import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
-    from soundalike.recipe import Recipe
-    from soundalike.study import similarity
-    from soundalike.study.doppelgangers import DELTAS
+    from soundalike.core.files import make_folder
+    from soundalike.core.memory import keep_freed_memory
+    from soundalike.eval.probe.floor import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
+    from soundalike.eval.study import similarity
+    from soundalike.eval.study.doppelgangers import DELTAS
+    from soundalike.model.model import SoundModel
+    from soundalike.model.recipe import Recipe
 
     keep_freed_memory()
     model = SoundModel.load(options.model) if options.model else None
@@ -122,10 +122,10 @@ def _add_spectra(parser: argparse.ArgumentParser) -> None:
 def _spectra(options: argparse.Namespace) -> int:
     if options.count < 2:
         raise SoundalikeError(f"--count is {options.count}: give at least 2 sounds.")
-    from soundalike.output import make_folder
-    from soundalike.recipe import Recipe
-    from soundalike.study import spectra
-    from soundalike.study.scoring import distinct
+    from soundalike.core.files import make_folder
+    from soundalike.eval.study import spectra
+    from soundalike.eval.study.scoring import distinct
+    from soundalike.model.recipe import Recipe
 
     recipes = [Recipe.load(name) for name in dict.fromkeys(options.recipe or [DEFAULT_RECIPE])]
     out = make_folder(options.out)

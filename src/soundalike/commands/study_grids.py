@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundalike.commands.arguments import add_device, add_tasks, number, read_tasks, settings, whole
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
 
 if TYPE_CHECKING:
-    from soundalike.recipe import Recipe
-    from soundalike.study.clar import Task
-    from soundalike.study.grid import Cell
+    from soundalike.eval.study.clar import Task
+    from soundalike.eval.study.grid import Cell
+    from soundalike.model.recipe import Recipe
 
 CLAR_RECIPE = "clar-cpu"
 Prepared = tuple["Recipe", "list[Task]", dict[str, Any]]
@@ -57,9 +57,9 @@ def _add_doppelgangers(parser: argparse.ArgumentParser) -> None:
 
 
 def _doppelgangers(options: argparse.Namespace) -> int:
-    from soundalike.memory import keep_freed_memory
-    from soundalike.recipe import Recipe
-    from soundalike.study import doppelgangers
+    from soundalike.core.memory import keep_freed_memory
+    from soundalike.eval.study import doppelgangers
+    from soundalike.model.recipe import Recipe
 
     keep_freed_memory()
     cells = doppelgangers.cells(
@@ -98,9 +98,9 @@ def _prepared(options: argparse.Namespace, study: str, varied: Sequence[str]) ->
         if pair.startswith("-") or not pair.partition("=")[0] or "=" not in pair:
             raise SoundalikeError(f"--set {pair}: give KEY=VALUE, such as encoder.width=16.")
         given |= settings([f"--{pair}"], f"study {study}")
-    from soundalike.memory import keep_freed_memory
-    from soundalike.recipe import Recipe
-    from soundalike.study import clar
+    from soundalike.core.memory import keep_freed_memory
+    from soundalike.eval.study import clar
+    from soundalike.model.recipe import Recipe
 
     keep_freed_memory()
     options.data = [folder.absolute() for folder in options.data]  # as the runs write what they have heard
@@ -116,7 +116,7 @@ def _add_augmentations(parser: argparse.ArgumentParser) -> None:
 
 
 def _augmentations(options: argparse.Namespace) -> int:
-    from soundalike.study import augmentations, clar
+    from soundalike.eval.study import augmentations, clar
 
     recipe, tasks, limits = _prepared(options, "augmentations", augmentations.VARIED)
     cells = augmentations.cells(tasks, options.augment or augmentations.AUGMENTED, options.seeds)
@@ -132,7 +132,7 @@ def _add_frontends(parser: argparse.ArgumentParser) -> None:
 
 
 def _frontends(options: argparse.Namespace) -> int:
-    from soundalike.study import clar, frontends
+    from soundalike.eval.study import clar, frontends
 
     recipe, tasks, limits = _prepared(options, "frontends", frontends.VARIED)
     levels = options.frontend or frontends.STUDIED
@@ -149,7 +149,7 @@ def _add_labels(parser: argparse.ArgumentParser) -> None:
 
 
 def _labels(options: argparse.Namespace) -> int:
-    from soundalike.study import clar, labels
+    from soundalike.eval.study import clar, labels
 
     recipe, tasks, limits = _prepared(options, "labels", labels.VARIED)
     cells, notes = labels.cells(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from soundalike.commands.arguments import TASKS, check_apart, name_broken, number, path
 
 if TYPE_CHECKING:
-    from soundalike.teaching import Lesson
+    from soundalike.apps.classifier import Lesson
 
 HELP = "teach a classifier from a folder per class"
 _MOST_SHOWN = 20  # classes up to which the confusion matrix is printed
@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Teaches, says how well that went, and names the files that were left out."""
     from soundalike import load
-    from soundalike.memory import keep_freed_memory
-    from soundalike.teaching import hold_lesson, report
+    from soundalike.apps.classifier import hold_lesson, report
+    from soundalike.core.memory import keep_freed_memory
 
     keep_freed_memory()
     report.check_places(options.out, options.report)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from soundalike import random
-from soundalike.compilation import compiled
-from soundalike.errors import SoundalikeError, nearest
+from soundalike.core import random
+from soundalike.core.compile import compiled
+from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.synth.control import Bank
 from soundalike.synth.parameter import ParameterSpec
 from soundalike.synth.resonance import DECIBEL, Frames, Resonances, tilted

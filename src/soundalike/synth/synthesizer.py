@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from soundalike import random
-from soundalike.compilation import compiled, failures_in_one_sentence
-from soundalike.errors import SoundalikeError, nearest
+from soundalike.core import random
+from soundalike.core.compile import compiled, failures_in_one_sentence
+from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.synth.control import Bank
 from soundalike.synth.grid import Grid
 from soundalike.synth.parameter import ParameterSpec, ParameterTable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
 from soundalike.synth.control import ModulationSection
 from soundalike.synth.grid import HIGHEST_MIDI
 from soundalike.synth.oscillator import FmVCO, Mixer, SineVCO, SquareSawVCO, phases, pitches

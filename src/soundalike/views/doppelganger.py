@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from soundalike import random
-from soundalike.errors import SoundalikeError, nearest
+from soundalike.core import random
+from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.synth import GROUPS, Synthesizer
 from soundalike.synth.scene import Scene
 from soundalike.synth.truth import Truth

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from soundalike.errors import SoundalikeError, nearest
-from soundalike.recordings import TrainingClips
+from soundalike.core.errors import SoundalikeError, nearest
+from soundalike.data.training_clips import TrainingClips
 from soundalike.synth import Synthesizer
 from soundalike.views.doppelganger import Doppelgangers
 from soundalike.views.recording import RecordedPair, RecordedViews

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from soundalike import random
-from soundalike.errors import SoundalikeError, nearest
-from soundalike.recordings import TrainingClips
+from soundalike.core import random
+from soundalike.core.errors import SoundalikeError, nearest
+from soundalike.data.training_clips import TrainingClips
 from soundalike.views.turns import Turns
 from soundalike.views.view import HELD_OUT, Views
 

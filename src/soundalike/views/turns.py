@@ -7,7 +7,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
 from soundalike.views.view import HELD_OUT
 
 _FINEST = 1000  # parts in which the ratio is counted

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from soundalike import random
-from soundalike.errors import SoundalikeError
+from soundalike.core import random
+from soundalike.core.errors import SoundalikeError
 from soundalike.views.augment.compose import Compose
 
 HELD_OUT = 1 << 40

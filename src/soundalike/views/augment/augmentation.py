@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from soundalike.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError
 
 Drawn = dict[str, Tensor]
 """What was drawn for a batch: tensors with a row for each sound. ``apply`` says which sounds are changed at all."""
@@ -179,7 +179,7 @@ def whole(u: Tensor, count: int | Tensor) -> Tensor:
 
 
 def seeds(u: Tensor) -> Tensor:
-    """Two uniform numbers each (n, 2) -> seeds for `soundalike.random`, int64 (n,)."""
+    """Two uniform numbers each (n, 2) -> seeds for `soundalike.core.random`, int64 (n,)."""
     high, low = (u * 2.0**24).long().unbind(1)
     return (high << 24) + low
 

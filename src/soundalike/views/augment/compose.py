@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from soundalike.errors import SoundalikeError, nearest
+from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.views.augment.augmentation import Augmentation, Drawn
 from soundalike.views.augment.fade import Fade
 from soundalike.views.augment.filter import HighPass, LowPass

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from soundalike import random
-from soundalike.errors import SoundalikeError, nearest
+from soundalike.core import random
+from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.views.augment.augmentation import (
     Augmentation,
     Drawn,
@@ -88,7 +88,7 @@ def normal_noise(key: Tensor, samples: int) -> Tensor:
     """White noise with a standard deviation of 1, normal to within what an ear or a statistic of it tells.
 
     Args:
-        key: any numbers, int32 (n,); what `soundalike.random.bits` draws from.
+        key: any numbers, int32 (n,); what `soundalike.core.random.bits` draws from.
         samples: how many.
 
     Returns:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from soundalike import random
-from soundalike.errors import SoundalikeError
+from soundalike.core import random
+from soundalike.core.errors import SoundalikeError
 from soundalike.views.augment.augmentation import (
     Augmentation,
     Drawn,
@@ -111,7 +111,7 @@ def _listed(responses: Any, sample_rate: int) -> list[tuple[str, Any]]:
     """Each response with the name that a message gives it."""
     from pathlib import Path
 
-    from soundalike import audio
+    from soundalike.audio import read
 
     if isinstance(responses, str | Path):
         responses = [responses]
@@ -120,7 +120,7 @@ def _listed(responses: Any, sample_rate: int) -> list[tuple[str, Any]]:
     listed: list[tuple[str, Any]] = []
     for position, response in enumerate(responses):
         if isinstance(response, str | Path):
-            listed += [(str(path), audio.load(path, sample_rate)) for path in audio.find(response)]
+            listed += [(str(path), read.load(path, sample_rate)) for path in read.find(response)]
         else:
             listed.append((f"responses[{position}]", response))
     return listed

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from soundalike.errors import SoundalikeError, nearest
+from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.views.augment.augmentation import Augmentation, Drawn, beyond_numpy, check_number, seeds, whole
 from soundalike.views.augment.noise import normal_noise
 

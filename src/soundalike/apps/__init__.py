@@ -1,0 +1,1 @@
+"""Programs for a person's own sounds: classifier, search, pages, rendering."""

@@ -1,0 +1,85 @@
+"""How far a sound is from all that was taught."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from soundalike.eval.probe.linear import LinearProbe
+
+_AXES = 128  # directions in which the taught sounds vary the most
+_MOST = 2000  # sounds up to which the directions are exact; of more, the matrix of products would fill the memory
+_LEAST = 1e-3  # of the mean variance: what a direction has at least within the classes
+
+
+@dataclass(frozen=True, eq=False)
+class Distance:
+    """Distance from the nearest class, in the directions that taught sounds vary in, in units of a class's spread.
+
+    It has two factors: the squared Mahalanobis distance from the nearest class's mean with one covariance for all
+    classes, shrunk as Ledoit and Wolf have it, which tells what lies beyond the taught sounds; and one minus the
+    cosine with a class's mean as seen from the middle of all sounds, which tells what lies between the classes.
+
+    Attributes:
+        mean: what is taken off an embedding, (D,).
+        scale: what it is multiplied with then, (D,).
+        axes: onto the directions, whitened, (D, k).
+        centres: of the classes there, (classes, k).
+
+    Source: Lee et al. 2018, "A simple unified framework for detecting out-of-distribution samples and adversarial
+    attacks" (arXiv 1807.03888), for the first factor; Ledoit & Wolf 2004 for its covariance.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    axes: np.ndarray
+    centres: np.ndarray
+
+    @classmethod
+    def fit(cls, vectors: np.ndarray, labels: np.ndarray, probe: LinearProbe) -> Distance:
+        """The distance from some sounds.
+
+        Args:
+            vectors: their embeddings, (n, D).
+            labels: their classes, (n,).
+            probe: the classifier, for its standardisation.
+        """
+        from sklearn.covariance import ledoit_wolf
+
+        classes, codes = np.unique(labels, return_inverse=True)
+        rows = ((vectors - probe.mean) * probe.scale).astype(np.float64)
+        axes = _directions(rows)
+        if axes is None:  # sounds that are all alike
+            return cls(probe.mean, probe.scale, np.zeros((rows.shape[1], 1)), np.zeros((len(classes), 1)))
+        inside = rows @ axes
+        centres = np.stack([inside[codes == code].mean(0) for code in range(len(classes))])
+        covariance = ledoit_wolf(inside - centres[codes], assume_centered=True)[0]
+        variances, turned = np.linalg.eigh(covariance)
+        whitened = turned / np.sqrt(np.maximum(variances, _LEAST * np.square(inside).mean()))
+        return cls(
+            probe.mean, probe.scale, (axes @ whitened).astype(np.float32), (centres @ whitened).astype(np.float32)
+        )
+
+    def __call__(self, vectors: np.ndarray) -> np.ndarray:
+        """Distances (n,) of embeddings (n, D)."""
+        points = ((vectors - self.mean) * self.scale) @ self.axes
+        beyond = np.square(points[:, None] - self.centres).mean(2).min(1)
+        lengths = np.linalg.norm(points, axis=1)[:, None] * np.linalg.norm(self.centres, axis=1)
+        cosines = (points @ self.centres.T) / np.maximum(lengths, 1e-9)
+        return beyond * (1 - cosines.max(1))
+
+
+def _directions(rows: np.ndarray) -> np.ndarray | None:
+    """The orthogonal directions in which rows (n, D) vary the most, (D, k); None where they do not."""
+    if len(rows) > _MOST:
+        from sklearn.utils.extmath import randomized_svd
+
+        _, sizes, right = randomized_svd(rows, min(_AXES, rows.shape[1]), random_state=0)
+        kept = sizes**2 > 1e-9 * sizes.max() ** 2
+        return right[kept].T if kept.any() else None
+    # the eigenvectors of the small matrix of inner products; a decomposition of the rows would take ten times this
+    squares, left = np.linalg.eigh(rows @ rows.T)
+    order = np.argsort(squares)[::-1][:_AXES]
+    kept = order[squares[order] > 1e-9 * squares.max()]
+    return rows.T @ (left[:, kept] / np.sqrt(squares[kept])) if len(kept) else None

@@ -1,0 +1,1 @@
+"""Pages of sounds to look at and to hear."""

@@ -1,0 +1,1 @@
+"""Sounds as files: patches and their pairs, and augmentations."""

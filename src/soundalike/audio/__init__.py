@@ -1,0 +1,1 @@
+"""From an audio file or an array to a mono waveform."""

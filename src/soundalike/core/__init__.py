@@ -1,0 +1,1 @@
+"""What everything uses: errors, counted random numbers, files, compilation, devices."""

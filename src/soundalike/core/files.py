@@ -1,0 +1,95 @@
+"""Places to write to, checked before the work is done and not after."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from soundalike.core.errors import SoundalikeError
+
+
+def make_folder(folder: Path) -> Path:
+    """Makes a folder where it is missing, and makes sure that files can be written to it.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        It.
+
+    Raises:
+        SoundalikeError: it cannot be made, or cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SoundalikeError(f"{folder}: cannot be made a folder ({error.strerror}); give another one.") from None
+    check_writable(folder)
+    return folder
+
+
+def check_writable(folder: Path) -> None:
+    """Makes sure that files can be written to a folder.
+
+    Args:
+        folder: an existing folder.
+
+    Raises:
+        SoundalikeError: it is no folder that can be written to.
+    """
+    try:
+        # permissions alone do not tell: the place may be read-only or full
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"soundalike")
+    except OSError as error:
+        raise SoundalikeError(
+            f"{folder}: not a folder that can be written to ({error.strerror}); give another one."
+        ) from None
+
+
+def check_file(out: Path, example: str = "", make: bool = False) -> None:
+    """Makes sure that a file can be written there, to be asked before any work is done.
+
+    Args:
+        out: the file.
+        example: what it could be called, for the sentence on a folder.
+        make: whether its folder is made where it is missing.
+
+    Raises:
+        SoundalikeError: it is a folder, or its place cannot be written to.
+    """
+    if out.is_dir():
+        such = f", such as {out / example}" if example else ""
+        raise SoundalikeError(f"{out}: is a folder; give the name of a file{such}.")
+    if make:
+        make_folder(out.absolute().parent)
+    else:
+        check_writable(next(folder for folder in out.absolute().parents if folder.exists()))
+
+
+@contextlib.contextmanager
+def replacing(path: Path, what: str = "the file") -> Iterator[Path]:
+    """A name to write a file under that shall be there whole or not at all: at the end it takes the place of ``path``.
+
+    Args:
+        path: of the file; its folder is made.
+        what: the file is, for the sentence on what went wrong.
+
+    Raises:
+        SoundalikeError: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise SoundalikeError(
+            f"{path}: {what} cannot be written there ({error.strerror or error}); give another place."
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)

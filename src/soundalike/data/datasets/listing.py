@@ -1,0 +1,66 @@
+"""What the readers share: tables that data sets come with, the files that they list, and the user's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from soundalike.audio.read import SUFFIXES
+from soundalike.core.errors import SoundalikeError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read_csv(source: Path, columns: Collection[str]) -> pd.DataFrame:
+    """A data set's own table, every cell as text.
+
+    Args:
+        source: a CSV file.
+        columns: those that it must have, with no cell empty; ``fold``, if among them, must hold whole numbers.
+
+    Raises:
+        SoundalikeError: it cannot be read, or lacks a column or a cell, or a fold is not a whole number.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(source, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise SoundalikeError(f"{source}: not a table that can be read ({error}).") from error
+    for column in columns:
+        if column not in table:
+            raise SoundalikeError(f"{source}: the table has no column {column!r}.")
+    for column in columns:
+        empty = (table[column].isna() | (table[column].str.strip() == "")).to_numpy()
+        if empty.any():
+            row = int(empty.argmax()) + 2  # as a spreadsheet counts, the header being row 1
+            raise SoundalikeError(
+                f"{source}: row {row}, column {column!r}: the cell is empty; the table may be cut off, so get it anew."
+            )
+    if "fold" in columns and not table["fold"].str.fullmatch("[0-9]+").all():
+        raise SoundalikeError(f"{source}: a fold is not a whole number.")
+    return table
+
+
+def on_disk(listed: Path) -> Path | None:
+    """The listed file or, where it is not there, the same clip in another format."""
+    candidates = (listed, *(listed.with_suffix(suffix) for suffix in SUFFIXES))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def audio_in(folder: Path) -> list[Path]:
+    """The audio files directly in a folder, sorted; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
+
+
+def part(found: int, whole: int, kind: str = "classes") -> str:
+    """A note for a protocol on how many of the published classes are there: empty where all are."""
+    return "" if found == whole else f" ({found} of the {whole} {kind})"

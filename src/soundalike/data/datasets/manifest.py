@@ -1,0 +1,272 @@
+"""A plain CSV table of clips (path, label and, where known, fold, group, split): any other published data set.
+
+A data set with speakers in its file names takes a few lines. CREMA-D (``1001_DFA_ANG_XX.wav``: speaker, sentence,
+emotion, level) has no official split; its folds are made by speaker::
+
+    import pandas as pd
+    from pathlib import Path
+
+    table = pd.DataFrame({"path": sorted(Path("CREMA-D/AudioWAV").glob("*.wav"))})
+    fields = table["path"].map(lambda path: path.stem.split("_"))
+    table["label"], table["group"] = fields.str[2], fields.str[0]
+    table["path"] = table["path"].map(lambda path: path.relative_to("CREMA-D"))
+    table.to_csv("CREMA-D/crema-d.csv", index=False)
+
+VocalSound (``m0001_0_cough.wav``: speaker, session, sound) has lists of its own::
+
+    import json
+
+    rows = []
+    for split, name in {"train": "tr", "validation": "val", "test": "te"}.items():
+        for clip in json.loads(Path(f"vocalsound/datafiles/{name}.json").read_text())["data"]:
+            file = Path(clip["wav"]).name
+            speaker, _, sound = Path(file).stem.split("_")
+            rows.append({"path": f"audio_16k/{file}", "label": sound, "group": speaker, "split": split})
+    pd.DataFrame(rows).to_csv("vocalsound/vocalsound.csv", index=False)
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from soundalike.core.errors import SoundalikeError, nearest
+from soundalike.data.datasets.folds import grouped_folds, identical, joined, stratified_folds
+from soundalike.data.datasets.rows import Line, header, lines
+from soundalike.data.datasets.table import SPLITS, Dataset, build
+
+LAYOUT = "a CSV table with the columns path and label (or a folder with one such table directly in it)"
+_SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+}
+_FOLD = re.compile(r"(\d+)(?:\.0+)?")  # pandas writes 1.0 where a cell of the column is empty
+
+
+@dataclass(frozen=True)
+class ListedClip:
+    """A row of the table, as it says it."""
+
+    row: int  # as a spreadsheet counts, the header being row 1
+    path: Path
+    label: str
+    group: str  # empty where none is given
+    fold: int | None
+    split: str
+
+
+def holds(data: Path) -> bool:
+    """Whether it is a file, or a folder with a table of clips directly in it."""
+    return data.is_file() or bool(tables_in(data))
+
+
+def read(data: Path) -> Dataset:
+    """Every clip of a table, by its own folds or split, otherwise in folds that are made as for a folder.
+
+    The table is UTF-8 text with commas, semicolons or tabs between the cells, and one header line. Columns may come in
+    any order and in either case; others than these are ignored:
+
+    - ``path`` (or ``file``, ``filename``, ``file_name``): relative to the table's folder, or absolute;
+    - ``label`` (or ``class``, ``category``);
+    - ``group``: clips that must stay together, such as a speaker's; a clip without is a group by itself;
+    - ``fold``: a whole number, or ``split``: ``train`` (``training``), ``validation`` (``valid``, ``val``, ``dev``) or
+      ``test`` (``testing``, ``eval``). For every row or for none.
+
+    A file that two rows list alike counts once. With neither folds nor split, up to five folds are made: grouped where
+    a group is given, stratified otherwise, and files with identical contents stay together. Listed files that are not
+    there are counted as missing.
+
+    Args:
+        data: the table, or a folder with one such table directly in it.
+
+    Raises:
+        SoundalikeError: a cell cannot be used (the sentence says which row and column), a group lies in more than one
+            fold or in train and test, no file is there, or there is too little to train and test on.
+    """
+    source = data
+    if data.is_dir():
+        tables = tables_in(data)
+        if len(tables) > 1:
+            names = ", ".join(path.name for path in tables)
+            raise SoundalikeError(f"{data}: more than one table of clips is in it ({names}): give one of them.")
+        source = tables[0]
+    listed = without_repeats(source, clips_of(source))
+    _check_groups(source, listed)
+    clips = [clip for clip in listed if is_there(source, clip)]
+    if not clips:
+        first = listed[0]
+        raise SoundalikeError(
+            f"{source}: none of its {len(listed)} files is there; the first one, of row {first.row}, was looked for "
+            f"at {first.path}: paths are relative to the table's folder."
+        )
+    folds: list[int] | None = None
+    splits: list[str] | None = None
+    if clips[0].split:
+        splits = [clip.split for clip in clips]
+        protocol = f"{' / '.join(split for split in SPLITS if split in splits)} split of {source.name}"
+    elif clips[0].fold is not None:
+        folds, protocol = _given_folds(source, clips)
+    else:
+        folds, protocol = _made_folds(source, clips)
+    missing = len(listed) - len(clips)
+    gone = f" ({missing} of its files are missing)" if missing else ""
+    for part in ("train", "test"):
+        if splits is not None and part not in splits:
+            raise SoundalikeError(f"{source}: column 'split' leaves no clip for {part}{gone}.")
+    if folds is not None and len(set(folds)) < 2:
+        raise SoundalikeError(f"{source}: column 'fold' has one fold only, and at least two are needed{gone}.")
+    return build(
+        "manifest",
+        protocol,
+        paths=[clip.path for clip in clips],
+        labels=[clip.label for clip in clips],
+        groups=[clip.group or str(clip.path) for clip in clips],
+        folds=folds,
+        splits=splits,
+        missing=missing,
+    )
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """The tables of clips directly in a folder, by their header lines."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".csv" and path.name[0] != "."]
+    return [path for path in found if path.is_file() and {"path", "label"} <= set(header(path))]
+
+
+def clips_of(source: Path) -> list[ListedClip]:
+    """The rows of the table, each checked by itself."""
+    rows = lines(source)
+    used = [column for column in ("fold", "split") if any(row.cells[column] for row in rows)]
+    if len(used) > 1:
+        row = next(row for row in rows if row.cells["fold"])
+        raise SoundalikeError(
+            f"{source}: both columns 'fold' and 'split' have values (fold: row {row.number}): leave one of them out."
+        )
+    clips = []
+    for row in rows:
+        for column in ("path", "label", *used):
+            if not row.cells[column]:
+                advice = "; fill the column in every row or in none" if column in used else ""
+                raise SoundalikeError(f"{source}: row {row.number}, column {column!r}: the cell is empty{advice}.")
+        clips.append(
+            ListedClip(
+                row.number,
+                Path(os.path.abspath(source.parent / row.cells["path"])),
+                row.cells["label"],
+                row.cells["group"],
+                _fold(source, row) if "fold" in used else None,
+                _split(source, row) if "split" in used else "",
+            )
+        )
+    return clips
+
+
+def _fold(source: Path, row: Line) -> int:
+    whole = _FOLD.fullmatch(row.cells["fold"])
+    if not whole:
+        raise SoundalikeError(
+            f"{source}: row {row.number}, column 'fold': {row.cells['fold']!r} is not a whole number from 0."
+        )
+    return int(whole[1])
+
+
+def _split(source: Path, row: Line) -> str:
+    word = row.cells["split"].lower()
+    if word not in _SPLIT_WORDS:
+        raise SoundalikeError(
+            f"{source}: row {row.number}, column 'split': unknown word {row.cells['split']!r}: "
+            f"{nearest(word, _SPLIT_WORDS)}"
+        )
+    return _SPLIT_WORDS[word]
+
+
+def without_repeats(source: Path, clips: list[ListedClip]) -> list[ListedClip]:
+    """The clips, those that are listed twice once; refuses a file that two rows list differently."""
+    first: dict[Path, ListedClip] = {}
+    for clip in clips:
+        other = first.setdefault(clip.path, clip)
+        for column in ("label", "split", "fold", "group"):
+            here, there = getattr(clip, column), getattr(other, column)
+            if here != there:
+                raise SoundalikeError(
+                    f"{source}: rows {other.row} and {clip.row} list the same file, {clip.path.name}, with different "
+                    f"cells in column {column!r}: {there!r} and {here!r}."
+                )
+    return list(first.values())
+
+
+def _check_groups(source: Path, clips: list[ListedClip]) -> None:
+    """Refuses a group that lies in two folds, or in train and test: its clips would be learned from and tested on."""
+    seen: dict[str, ListedClip] = {}
+    for clip in clips:
+        if clip.group and clip.split != "validation":
+            other = seen.setdefault(clip.group, clip)
+            if (other.fold, other.split) != (clip.fold, clip.split):
+                what = f"folds {other.fold} and {clip.fold}" if clip.fold is not None else "train and test"
+                raise SoundalikeError(
+                    f"{source}: group {clip.group!r} lies in {what} (rows {other.row} and {clip.row}): groups never "
+                    "cross folds, so put it into one of them, or leave the column 'group' out."
+                )
+
+
+def is_there(source: Path, clip: ListedClip) -> bool:
+    """Whether the file of a clip is on disk."""
+    try:
+        if clip.path.is_dir():
+            raise SoundalikeError(f"{source}: row {clip.row}, column 'path': {clip.path} is a folder, not a file.")
+        return clip.path.exists()
+    except (OSError, ValueError):  # a name that is too long, or has a zero byte
+        return False
+
+
+def _given_folds(source: Path, clips: list[ListedClip]) -> tuple[list[int], str]:
+    """The folds of the table, counted from 1, and the sentence on them."""
+    numbers = [clip.fold or 0 for clip in clips]
+    protocol = f"{len(set(numbers))} folds of {source.name}"
+    if min(numbers) == 0:
+        return [number + 1 for number in numbers], f"{protocol}, whose fold 0 is called fold 1 and so on"
+    return numbers, protocol
+
+
+def _made_folds(source: Path, clips: list[ListedClip]) -> tuple[list[int], str]:
+    """Folds for clips that come without, and the sentence on how they were made."""
+    labels, paths = [clip.label for clip in clips], [clip.path for clip in clips]
+    counts = Counter(labels)
+    rarest = min(counts, key=lambda label: counts[label])
+    if counts[rarest] < 2:
+        raise SoundalikeError(
+            f"{source}: label {rarest!r} has one clip only; without the columns fold and split, each needs 2 or more."
+        )
+    copies = identical(paths)
+    told = any(clip.group for clip in clips)
+    groups = joined([clip.group or str(clip.path) for clip in clips], [copies.get(path) for path in paths])
+    if told or copies:
+        folds = grouped_folds(labels, groups)
+        if folds is not None:
+            how = "group" if told else "identical contents"
+            return folds, f"{max(folds)} folds made of {source.name}, grouped by {how} ({len(set(groups))} groups)"
+    if told:
+        groups_of = defaultdict(set)
+        for label, group in zip(labels, groups, strict=True):
+            groups_of[label].add(group)
+        fewest = min(groups_of, key=lambda label: len(groups_of[label]))
+        raise SoundalikeError(
+            f"{source}: no folds can be made that keep groups together and every label in each training part (label "
+            f"{fewest!r}: {len(groups_of[fewest])} of {len(set(groups))} groups): give a column 'fold' or 'split', or "
+            "no groups."
+        )
+    folds = stratified_folds(labels)
+    twins = f"; {len(copies)} files have identical twins, which may lie in other folds" if copies else ""
+    return folds, f"{max(folds)} stratified folds made of {source.name}{twins}"

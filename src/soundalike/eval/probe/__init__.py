@@ -1,0 +1,31 @@
+"""Frozen embeddings to scores: linear, kNN and MLP probes, the floors they are held against, and the report."""
+
+from soundalike.eval.probe.compare import Comparison, compare_to_floors
+from soundalike.eval.probe.evaluate import Evaluation, TaskResult, evaluate
+from soundalike.eval.probe.floor import FLOORS, LogMelStatistics, with_floors
+from soundalike.eval.probe.knn import predict_knn
+from soundalike.eval.probe.linear import LinearProbe, fit_linear
+from soundalike.eval.probe.mlp import MLPProbe, fit_mlp
+from soundalike.eval.probe.score import ALL_PROBES, PROBES, TaskScore, score
+from soundalike.eval.probe.table import print_table
+
+__all__ = [
+    "ALL_PROBES",
+    "FLOORS",
+    "PROBES",
+    "Comparison",
+    "Evaluation",
+    "LinearProbe",
+    "LogMelStatistics",
+    "MLPProbe",
+    "TaskResult",
+    "TaskScore",
+    "compare_to_floors",
+    "evaluate",
+    "fit_linear",
+    "fit_mlp",
+    "predict_knn",
+    "print_table",
+    "score",
+    "with_floors",
+]

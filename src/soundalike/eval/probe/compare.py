@@ -1,0 +1,117 @@
+"""Does the model beat the floors? Said plainly, in points, and with whether chance would do as well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from soundalike.eval.probe.floor import FLOORS
+from soundalike.eval.probe.score import ProbeScore, TaskScore
+
+_CHANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Margin:
+    """The model's distance to one floor on one task.
+
+    Attributes:
+        floor: its name.
+        points: mean accuracy of the model minus that of the floor, in percentage points, as printed.
+        folds_won: folds in which the model has the higher accuracy.
+        folds: number of folds.
+        p: how often chance alone would tell the two apart at least as much, see ``mcnemar``.
+    """
+
+    floor: str
+    points: float
+    folds_won: int
+    folds: int
+    p: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether chance alone would do as much less than once in 20 times."""
+        return self.p < _CHANCE
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The model against every floor on one task.
+
+    Attributes:
+        beats: whether it is above all of them; None where no floor was evaluated.
+        clear: whether it is above all of them by more than chance would bring.
+        sentence: the same in words, with the differences, without the names of model and task.
+        margins: one entry a floor.
+    """
+
+    beats: bool | None
+    clear: bool
+    sentence: str
+    margins: list[Margin]
+
+
+def compare_to_floors(
+    scores: Mapping[str, TaskScore], *, floors: Sequence[str] = FLOORS, probe: str = "linear"
+) -> Comparison:
+    """Compare the first of several representations with the floors among the others.
+
+    Differences are taken as they are printed, in tenths of a point: a smaller one counts as none.
+
+    Args:
+        scores: representation to its score on one task, the model first.
+        floors: names of the floors.
+        probe: the probe that decides.
+
+    Returns:
+        The margins and a sentence.
+    """
+    model, *others = scores
+    margins = []
+    for floor in (name for name in others if name in floors):
+        mine, its = scores[model].probes[probe], scores[floor].probes[probe]
+        won = sum(a.accuracy > b.accuracy for a, b in zip(mine.folds, its.folds, strict=True))
+        points = round(100 * (mine.mean - its.mean), 1)
+        margins.append(Margin(floor, points, won, len(mine.folds), mcnemar(mine, its)))
+    if not margins:
+        return Comparison(None, False, "No floor was evaluated.", margins)
+    beats = all(margin.points > 0 for margin in margins)
+    clear = beats and all(margin.clear for margin in margins)
+    name = {1: "the floor", 2: "both floors"}.get(len(margins), "all floors")
+    verdict = f"Beats {name}" if clear else f"Beats {name}, but not clearly" if beats else f"Does not beat {name}"
+    return Comparison(beats, clear, f"{verdict}: {', '.join(map(_in_words, margins))}.", margins)
+
+
+def mcnemar(one: ProbeScore, other: ProbeScore) -> float:
+    """McNemar's exact test (1947), two-sided: only clips that one got right and the other did not count.
+
+    It takes clips as independent; where many come from one speaker or recording, the true value is higher.
+
+    Args:
+        one: scores on some test clips.
+        other: scores on the same clips in the same order.
+
+    Returns:
+        The probability that a fair coin divides those clips at least as unevenly.
+    """
+    from scipy.stats import binomtest  # type: ignore[import-untyped]
+
+    truth = one.predictions.label
+    first = [answer == label for answer, label in zip(one.predictions.predicted, truth, strict=True)]
+    second = [answer == label for answer, label in zip(other.predictions.predicted, truth, strict=True)]
+    wins = sum(a and not b for a, b in zip(first, second, strict=True))
+    losses = sum(b and not a for a, b in zip(first, second, strict=True))
+    return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
+
+
+def _in_words(margin: Margin) -> str:
+    if margin.points == 0:
+        distance = f"level with {margin.floor}"
+    else:
+        side = "above" if margin.points > 0 else "below"
+        distance = f"{abs(margin.points):.1f} points {side} {margin.floor}"
+    remarks = [f"ahead in {margin.folds_won} of {margin.folds} folds"] if margin.folds > 1 else []
+    if margin.points and not margin.clear:
+        remarks.append("could be chance")
+    return f"{distance} ({'; '.join(remarks)})" if remarks else distance

@@ -1,0 +1,1 @@
+"""A model: its recipe, its file, and everything that it computes."""

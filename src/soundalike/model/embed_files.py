@@ -1,0 +1,305 @@
+"""Many audio files to embeddings: decoded once, in the background, with broken files named and left out."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+
+from soundalike.audio.background import MOST_WAITING, Failure, LookAhead, decoded_samples, failure, file_progress
+from soundalike.audio.read import Decoded, check_rate
+from soundalike.audio.stream import LongSound, open_sound
+from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.core.files import check_file, replacing
+from soundalike.model.journal import Entry, Journal, stamps
+
+_MOST_IN_BATCH = MOST_WAITING  # samples that an embedder is handed at once
+
+
+class Embedder(Protocol):
+    """What turns waveforms into embeddings."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second of the waveforms that it takes."""
+
+    # One with the attribute takes_long_sounds, true, is handed `LongSound`s beside arrays.
+    def __call__(self, waveforms: Sequence[Any]) -> np.ndarray:
+        """Embed.
+
+        Args:
+            waveforms: mono float32 sounds (samples,) of any length at ``sample_rate``.
+
+        Returns:
+            Embeddings (n, D), float32.
+
+        Raises:
+            AudioError: if one of them cannot be embedded.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """The embeddings of those files that could be embedded.
+
+    Attributes:
+        paths: the n files that worked, in the order of the input.
+        vectors: name of the embedder -> embeddings (n, D), float32; (0, 0) where no file worked.
+        failures: the files that did not work, and why, in the order of the input.
+        rows: for each of ``paths``, its place in the input (n,).
+        notes: files of ``paths`` that are not whole but could be used, and what is wrong with them.
+    """
+
+    paths: list[Path]
+    vectors: dict[str, np.ndarray]
+    failures: list[Failure]
+    rows: np.ndarray
+    notes: list[Failure] = field(default_factory=list)
+
+
+def embed_files(
+    paths: Sequence[str | Path],
+    embedders: Mapping[str, Embedder],
+    batch: int = 32,
+    workers: int = 2,
+    progress: bool = False,
+    journal: Journal | None = None,
+) -> Embedded:
+    """Embed files with one or more embedders, decoding each file once.
+
+    Files longer than ``read.LONG`` are read as they are embedded, in constant memory, where all of the embedders can
+    (``takes_long_sounds``).
+
+    A file that cannot be decoded, that an embedder refuses with an ``AudioError``, or of which an embedding is
+    not finite, is recorded as a failure and costs no other file. Which files share a batch depends on the
+    input only, so that a run can be repeated exactly.
+
+    Args:
+        paths: the files.
+        embedders: name -> embedder; they may differ in sample rate.
+        batch: the most files that an embedder is handed at once, 1 or more; fewer where they are long.
+        workers: threads that decode ahead, 1 or more.
+        progress: whether to show progress, with rate and time left, on stderr.
+        journal: where embeddings are kept as they come; files that are in it already are not embedded again. For a
+            single embedder.
+
+    Returns:
+        The embeddings of the files that worked, and the failures.
+
+    Raises:
+        SoundalikeError: if ``batch`` or ``workers`` is below 1, or an embedder's sample rate is impossible.
+    """
+    for name, value in (("batch", batch), ("workers", workers)):
+        if value < 1:
+            raise SoundalikeError(f"{name} is {value}: it must be at least 1.")
+    for embedder in embedders.values():
+        check_rate(embedder.sample_rate)
+    files = [Path(path) for path in paths]
+    rates = sorted({embedder.sample_rate for embedder in embedders.values()})
+    failures: dict[int, Failure] = {}
+    notes: dict[int, Failure] = {}
+    vectors: dict[int, dict[str, np.ndarray]] = {}
+    if journal is not None:
+        (single,) = embedders
+        for row, entry in _found(journal, files, progress).items():
+            vectors[row] = {single: entry.vector}
+            if entry.note:
+                notes[row] = Failure(files[row], entry.note)
+    missing = [row for row in range(len(files)) if row not in vectors]
+    stamped = stamps([files[row] for row in missing]) if journal is not None else {}
+    leave_long = all(getattr(embedder, "takes_long_sounds", False) for embedder in embedders.values())
+    with (
+        file_progress(len(missing), progress, "embedding") as advance,
+        LookAhead([files[row] for row in missing], rates, workers, 2 * batch, leave_long) as ahead,
+    ):
+        for numbered in _batches(ahead, batch):
+            clips = [(missing[number], _opened(files[missing[number]], clip, rates)) for number, clip in numbered]
+            sounds = {row: clip.sounds for row, clip in clips if isinstance(clip, _Opened)}
+            for row, clip in clips:
+                if not isinstance(clip, _Opened):
+                    failures[row] = failure(files[row], clip)
+                elif clip.note:
+                    notes[row] = Failure(files[row], clip.note)
+            outcomes = _embed(sounds, embedders)
+            for row, outcome in outcomes.items():
+                if isinstance(outcome, AudioError):
+                    failures[row] = failure(files[row], outcome)
+                else:
+                    vectors[row] = outcome
+            if journal is not None:
+                done = [row for row in outcomes if row in vectors]
+                kept = {
+                    files[row]: Entry(vectors[row][single], notes[row].reason if row in notes else None)
+                    for row in done
+                }
+                journal.add(kept, stamped)
+            advance(len(clips))
+    rows = sorted(vectors)
+    return Embedded(
+        paths=[files[row] for row in rows],
+        vectors={
+            name: np.stack([vectors[row][name] for row in rows]) if rows else np.zeros((0, 0), np.float32)
+            for name in embedders
+        },
+        failures=[failures[row] for row in sorted(failures)],
+        rows=np.array(rows, dtype=int),
+        notes=[notes[row] for row in rows if row in notes],
+    )
+
+
+def check_out(out: str | Path) -> Path:
+    """Whether embeddings can be saved there, to be asked before any work is done.
+
+    Args:
+        out: the file to write, ``.npz`` or ``.parquet``; its folder is made when saving.
+
+    Returns:
+        It as a path.
+
+    Raises:
+        SoundalikeError: if the suffix is another, pyarrow is needed and missing, or the place is not writable.
+    """
+    out = Path(out)
+    suffix = out.suffix.lower()
+    if suffix not in (".npz", ".parquet"):
+        raise SoundalikeError(f"{out}: embeddings are saved as .npz or .parquet, not as {suffix or 'no suffix'!r}.")
+    if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise SoundalikeError(f"{out}: writing parquet needs pyarrow: pip install 'soundalike[parquet]'.")
+    check_file(out)
+    return out
+
+
+def save(embedded: Embedded, out: str | Path, name: str) -> None:
+    """Write one embedder's embeddings to a file, whole or not at all.
+
+    ``.npz`` holds the arrays ``path``, ``embedding`` (n, D), ``failed_path`` and ``failed_reason``, and loads
+    without pickle. ``.parquet`` holds the columns ``path`` and ``embedding`` (a list of floats), and the failures
+    as JSON under ``soundalike.failures`` in its metadata.
+
+    Args:
+        embedded: what ``embed_files`` returned.
+        out: the file to write, ``.npz`` or ``.parquet``.
+        name: of the embedder.
+
+    Raises:
+        SoundalikeError: as ``check_out``, or the file cannot be written.
+    """
+    out = check_out(out)
+    vectors = embedded.vectors[name].astype(np.float32, copy=False)
+    with replacing(out) as partial, partial.open("wb") as stream:
+        (_write_npz if out.suffix.lower() == ".npz" else _write_parquet)(stream, embedded, vectors)
+
+
+def _write_npz(stream: IO[bytes], embedded: Embedded, vectors: np.ndarray) -> None:
+    np.savez(
+        stream,
+        path=np.array([str(path) for path in embedded.paths], dtype=str),
+        embedding=vectors,
+        failed_path=np.array([str(failure.path) for failure in embedded.failures], dtype=str),
+        failed_reason=np.array([failure.reason for failure in embedded.failures], dtype=str),
+    )
+
+
+def _write_parquet(stream: IO[bytes], embedded: Embedded, vectors: np.ndarray) -> None:
+    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
+    # File names need not be valid Unicode, parquet strings must be.
+    paths = [str(path).encode("utf-8", "backslashreplace").decode() for path in embedded.paths]
+    failures = json.dumps([{"path": str(failure.path), "reason": failure.reason} for failure in embedded.failures])
+    table = pyarrow.table(
+        {
+            "path": pyarrow.array(paths, pyarrow.string()),
+            "embedding": pyarrow.array(list(vectors), pyarrow.list_(pyarrow.float32())),
+        }
+    ).replace_schema_metadata({"soundalike.failures": failures})
+    pyarrow.parquet.write_table(table, stream)
+
+
+def _found(journal: Journal, files: Sequence[Path], progress: bool) -> dict[int, Entry]:
+    """What was embedded before, by row, and a line on stderr that says how much it is."""
+    before = journal.found(files)
+    if before and progress:
+        print(f"{len(before)} of {len(files)} were embedded before; going on.", file=sys.stderr)
+    return before
+
+
+def _batches(
+    clips: Iterator[tuple[int, Decoded | AudioError]], batch: int
+) -> Iterator[list[tuple[int, Decoded | AudioError]]]:
+    """Consecutive clips in lists of at most ``batch`` and, unless it is a single clip, of a bounded length."""
+    waiting: list[tuple[int, Decoded | AudioError]] = []
+    total = 0
+    for row, clip in clips:
+        # one that was left because it is long is a batch of its own
+        length = _MOST_IN_BATCH if isinstance(clip, Decoded) and not clip.waveforms else decoded_samples(clip)
+        if waiting and (len(waiting) == batch or total + length > _MOST_IN_BATCH):
+            yield waiting
+            waiting, total = [], 0
+        waiting.append((row, clip))
+        total += length
+    if waiting:
+        yield waiting
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A sound by sample rate, and what was wrong with it though it can be used."""
+
+    sounds: Mapping[int, np.ndarray | LongSound]
+    note: str | None
+
+
+def _opened(path: Path, clip: Decoded | AudioError, rates: Sequence[int]) -> _Opened | AudioError:
+    """A clip as embedders take it, opened now where it was left because it is long."""
+    if isinstance(clip, AudioError):
+        return clip
+    if clip.waveforms or not rates:
+        return _Opened(clip.waveforms, clip.note)
+    try:
+        opened = {rate: open_sound(path, rate) for rate in rates}
+    except AudioError as error:
+        return error
+    return _Opened({rate: sound for rate, (sound, _) in opened.items()}, next(note for _, note in opened.values()))
+
+
+def _embed(
+    clips: Mapping[int, Mapping[int, np.ndarray | LongSound]], embedders: Mapping[str, Embedder]
+) -> dict[int, dict[str, np.ndarray] | AudioError]:
+    """Row -> its vector (D,) by each embedder, or why it has none."""
+    result: dict[int, dict[str, np.ndarray] | AudioError] = {row: {} for row in clips}
+    for name, embedder in embedders.items():
+        rows = [row for row, outcome in result.items() if not isinstance(outcome, AudioError)]
+        for row, vector in _vectors(name, embedder, {row: clips[row] for row in rows}).items():
+            outcome = result[row]
+            if isinstance(vector, AudioError):
+                result[row] = vector
+            elif not np.isfinite(vector).all():
+                result[row] = AudioError(f"its embedding by {name!r} is not finite.")
+            elif not isinstance(outcome, AudioError):
+                outcome[name] = vector
+    return result
+
+
+def _vectors(
+    name: str, embedder: Embedder, clips: Mapping[int, Mapping[int, np.ndarray | LongSound]]
+) -> dict[int, np.ndarray | AudioError]:
+    if not clips:
+        return {}
+    try:
+        batch = np.asarray(embedder([sounds[embedder.sample_rate] for sounds in clips.values()]))
+    except AudioError as error:
+        if len(clips) == 1:
+            return dict.fromkeys(clips, error)
+        # One of them is refused: alone, each can only fail for itself.
+        alone = [_vectors(name, embedder, {row: clip}) for row, clip in clips.items()]
+        return {row: vector for result in alone for row, vector in result.items()}
+    if batch.ndim != 2 or len(batch) != len(clips):
+        raise ValueError(f"embedder {name!r} gave shape {batch.shape} for {len(clips)} sounds, not (n, D)")
+    return dict(zip(clips, batch.astype(np.float32), strict=True))

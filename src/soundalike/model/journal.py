@@ -1,0 +1,122 @@
+"""Embeddings beside the file that they shall be in, as they come, so that an interrupted run goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from soundalike.core.errors import SoundalikeError
+
+_SUFFIX = ".npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What a file was embedded to.
+
+    Attributes:
+        vector: its embedding (D,), float32.
+        note: what was wrong with it though it could be used, otherwise None.
+    """
+
+    vector: np.ndarray
+    note: str | None
+
+
+class Journal:
+    """A folder of lots of embeddings, each of them a file that is there whole or not at all.
+
+    An entry is found again for the same path, size and time of change, embedded by the same model. Files that could
+    not be embedded are not kept: the next run tries them again.
+
+    Args:
+        out: the file that the embeddings shall be in.
+        model: says which model embeds, and all else that the numbers depend on.
+    """
+
+    def __init__(self, out: Path, model: str) -> None:
+        self.folder = out.with_name(f".{out.name}.partial")
+        self.model = model
+        self._numbers = itertools.count()
+
+    def found(self, files: Sequence[Path]) -> dict[int, Entry]:
+        """Row -> entry, of those files that were embedded before and have not changed since."""
+        kept = {(path, stamp): entry for path, stamp, entry in self._entries()}
+        if not kept:
+            return {}
+        keys = [(os.path.abspath(file), _stamp(file)) for file in files]
+        return {row: kept[key] for row, key in enumerate(keys) if key in kept}
+
+    def add(self, entries: Mapping[Path, Entry], stamps: Mapping[Path, str]) -> None:
+        """Keeps what files were embedded to.
+
+        Args:
+            entries: by file.
+            stamps: what `stamps` said of them before they were read.
+
+        Raises:
+            SoundalikeError: the place cannot be written to.
+        """
+        if not entries:
+            return
+        name = f"{os.getpid()}-{next(self._numbers)}"
+        partial = self.folder / f"{name}.part"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            while (self.folder / f"{name}{_SUFFIX}").exists():  # of an earlier process with that number
+                name = f"{os.getpid()}-{next(self._numbers)}"
+            with partial.open("wb") as stream:
+                np.savez(
+                    stream,
+                    model=np.array(self.model),
+                    path=np.array([os.path.abspath(path) for path in entries], dtype=str),
+                    stamp=np.array([stamps[path] for path in entries], dtype=str),
+                    note=np.array([entry.note or "" for entry in entries.values()], dtype=str),
+                    vector=np.stack([entry.vector for entry in entries.values()]),
+                )
+            os.replace(partial, self.folder / f"{name}{_SUFFIX}")
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()  # where there is nothing in it
+            raise SoundalikeError(
+                f"{self.folder}: what was embedded so far cannot be kept there ({error.strerror}); make room, or give "
+                f"another place."
+            ) from None
+
+    def remove(self) -> None:
+        """Forgets everything."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _entries(self) -> Iterator[tuple[str, str, Entry]]:
+        for lot in sorted(self.folder.glob(f"*{_SUFFIX}")):
+            try:
+                with np.load(lot, allow_pickle=False) as stored:
+                    if str(stored["model"]) != self.model:
+                        continue
+                    columns = [stored[name] for name in ("path", "stamp", "note", "vector")]
+            except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):  # damaged: to be embedded again
+                continue
+            for path, stamp, note, vector in zip(*columns, strict=True):
+                yield str(path), str(stamp), Entry(vector, str(note) or None)
+
+
+def stamps(files: Sequence[Path]) -> dict[Path, str]:
+    """What tells a file from the same file changed: its size and time of change; empty where it cannot be found."""
+    return {file: _stamp(file) for file in files}
+
+
+def _stamp(file: Path) -> str:
+    try:
+        status = file.stat()
+    except (OSError, ValueError):
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"

@@ -1,0 +1,381 @@
+"""What a person holds: a front end, an encoder and a read-out, in one file, from waveform to embedding."""
+
+from __future__ import annotations
+
+import copy
+import json
+import numbers
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from soundalike.audio import read
+from soundalike.audio import windows as moments
+from soundalike.audio.background import MOST_WAITING
+from soundalike.audio.stream import LongSound, open_sound
+from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.model import file
+from soundalike.model.compact import SIZE, Compact
+from soundalike.model.file import BESIDE
+from soundalike.model.recipe import Parts, Recipe
+from soundalike.nn.pooling import Pooled, Streamed
+
+# in a file: before the names of the head's weights and of those of the compact embedding; what was heard
+_HEAD, _COMPACT, _HEARD = "head.", "compact.", "recordings.heard"
+_EXACT = ("compact.mean", "compact.scale")  # 32 bits in any file: a scale can be too large for 16
+_AT_ONCE = 64  # sounds of a list that are decoded before they are embedded, fewer where they are long
+
+
+class SoundModel:
+    """A trained encoder, ready to embed sounds of any length.
+
+    Args:
+        recipe: how it was made.
+        parts: its parts; built from the recipe, with random weights, where not given.
+        training: summary of the training, plain data; empty for an untrained model.
+        classes: names of the classes that its head tells apart, where it was trained with labels.
+        heard: `leakage.fingerprints` of the recordings that it was trained on, int64 (k,), in all of its trainings.
+        compact: from the full embedding to the compact one, where one was fitted; see `compacted`.
+    """
+
+    takes_long_sounds = True
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        parts: Parts | None = None,
+        training: dict[str, Any] | None = None,
+        classes: Sequence[str] = (),
+        heard: np.ndarray | None = None,
+        compact: Compact | None = None,
+    ) -> None:
+        parts = recipe.build(classes=len(classes) or None) if parts is None else parts
+        self.recipe, self.training = recipe, dict(training or {})
+        self.head = parts.head.eval() if parts.head is not None and parts.head.classes else None
+        self.classes = list(classes) if self.head is not None else []
+        self.heard = np.zeros(0, np.int64) if heard is None else np.unique(heard)
+        self.frontend, self.encoder, self.readout = parts.frontend.eval(), parts.encoder.eval(), parts.readout
+        self.compact = compact
+        self.projection: Compact | None = None  # what `compacted` puts behind the read-out
+        if compact is not None and compact.width != self.size:
+            raise SoundalikeError(
+                f"its compact embedding is of {compact.width} numbers, and its embedding has {self.size}."
+            )
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second that the encoder hears; other rates are resampled to it."""
+        return self.frontend.sample_rate
+
+    @property
+    def size(self) -> int:
+        """Length of an embedding."""
+        if self.projection is not None:
+            return self.projection.size
+        return self.readout.size(self.frontend, self.encoder)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the encoder computes."""
+        return next(self.encoder.parameters()).device
+
+    def to(self, device: torch.device | str) -> SoundModel:
+        """Moves the model to a device, in place.
+
+        Raises:
+            SoundalikeError: there is no such device here.
+        """
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError):  # the latter where PyTorch was built without it
+            raise SoundalikeError(
+                f"device {str(device)!r}: PyTorch cannot use it here; give 'cpu', or 'cuda' where there is a GPU."
+            ) from None
+        self.frontend.to(device)
+        self.encoder.to(device)
+        if self.head is not None:
+            self.head.to(device)
+        return self
+
+    def untrained(self, seed: int = 0) -> SoundModel:
+        """The same architecture and read-out with fresh random weights: the honest floor of any evaluation."""
+        return SoundModel(self.recipe, self.recipe.build(seed)).to(self.device)
+
+    def compacted(self, size: int = SIZE) -> SoundModel:
+        """The model with the compact embedding in the place of the full one, wherever it embeds.
+
+        It shares its parts with this one, and is saved as this one would be: with the full embedding and the compact.
+
+        Args:
+            size: of the compact embedding; the first numbers of a longer one are the shorter one.
+
+        Raises:
+            SoundalikeError: the model has no compact embedding, or none of that size.
+        """
+        if self.compact is None:
+            raise SoundalikeError(
+                "this model has no compact embedding: soundalike compact MODEL --out FILE writes one that has."
+            )
+        model = self.full()
+        model.projection = self.compact.first(size)
+        return model
+
+    def full(self) -> SoundModel:
+        """The model with the full embedding: undoes `compacted`."""
+        model = copy.copy(self)
+        model.projection = None
+        return model
+
+    def embed(
+        self, sound: str | Path | np.ndarray | Tensor | Iterable[Any], sample_rate: int | None = None
+    ) -> np.ndarray:
+        """Embeddings of one sound or several.
+
+        Args:
+            sound: path of an audio file; a waveform (samples,), as array, tensor or list of numbers; a batch of
+                waveforms (n, samples); or a list of paths and waveforms, of any lengths, which may also be a pandas
+                Series, an array of strings or a generator. Floats lie in [-1, 1]; integers are scaled by their full
+                range.
+            sample_rate: of the waveforms, in Hz; the model's own where not given. Files bring their own.
+
+        Returns:
+            (size,) for a path or one waveform, (n, size) for several. float32.
+
+        Raises:
+            AudioError: a sound is empty, not finite, or cannot be read.
+        """
+        if isinstance(sound, str | Path):
+            return self([self._opened(sound)])[0]
+        rate = self.sample_rate if sample_rate is None else sample_rate
+        if hasattr(sound, "to_numpy"):  # what pandas has, without importing pandas
+            sound = sound.to_numpy()
+        if isinstance(sound, np.ndarray) and sound.ndim == 1 and sound.dtype.kind in "OUT":
+            sound = sound.tolist()  # paths
+        if isinstance(sound, np.ndarray | Tensor):
+            if sound.ndim == 2:
+                return self._several(sound, rate)
+            return self([read.prepare(sound, rate, self.sample_rate)])[0]
+        if not isinstance(sound, list | tuple | Iterator):
+            raise AudioError(f"{type(sound).__name__} is not a sound; give a path, an array, a tensor or a list.")
+        if not isinstance(sound, Iterator) and sound and all(isinstance(item, numbers.Real) for item in sound):
+            return self([read.prepare(np.asarray(sound, np.float32), rate, self.sample_rate)])[0]
+        return self._several(sound, rate)
+
+    def _several(self, sounds: Iterable[Any], sample_rate: float) -> np.ndarray:
+        parts: list[np.ndarray] = [np.zeros((0, self.size), np.float32)]
+        some: list[np.ndarray | LongSound] = []
+        for row, sound in enumerate(sounds):
+            some.append(self._prepared(sound, sample_rate, row))
+            if len(some) == _AT_ONCE or sum(map(len, some)) > MOST_WAITING:
+                parts.append(self(some))
+                some = []
+        return np.concatenate([*parts, self(some)])
+
+    def _opened(self, path: str | Path) -> np.ndarray | LongSound:
+        sound, note = open_sound(path, self.sample_rate)
+        if note:
+            warnings.warn(f"{path}: {note}", read.TruncatedAudioWarning, stacklevel=4)
+        return sound
+
+    def _prepared(self, sound: Any, sample_rate: float, row: int) -> np.ndarray | LongSound:
+        """One sound of several as a waveform at the model's rate."""
+        if isinstance(sound, str | Path):
+            return self._opened(sound)
+        try:
+            if np.ndim(sound) > 1:  # channels and batch would look alike
+                raise AudioError(f"the waveform has shape {tuple(np.shape(sound))}; give (samples,).")
+            return read.prepare(sound, sample_rate, self.sample_rate)
+        except AudioError as error:
+            raise AudioError(f"sound {row}: {error}") from None
+
+    def __call__(self, waveforms: Sequence[np.ndarray | LongSound]) -> np.ndarray:
+        """Embeddings of waveforms at the model's sample rate.
+
+        Args:
+            waveforms: mono, float32, (samples,) each, of any lengths; or files that are read while they are embedded.
+
+        Returns:
+            (n, size), float32.
+        """
+        result = np.zeros((len(waveforms), self.size), np.float32)
+        for rows, sounds in self._by_length(waveforms, self.readout.least_samples(self.frontend)):
+            with torch.inference_mode():
+                result[rows] = self.projected(self.readout(self.frontend, self.encoder, sounds))
+        return result
+
+    def projected(self, vectors: Tensor) -> np.ndarray:
+        """What is handed out of full embeddings (n, D): they themselves, or compact ones."""
+        full = vectors.cpu().numpy()
+        return full if self.projection is None else self.projection(full)
+
+    def classify(self, waveforms: Sequence[np.ndarray | LongSound]) -> np.ndarray:
+        """What the head that was trained with labels says of sounds.
+
+        A sound is heard in windows of the training clip's length, as `Pooled` cuts them; their logits are averaged.
+
+        Args:
+            waveforms: as `__call__` takes them.
+
+        Returns:
+            Probabilities of `classes`, ``(n, classes)``, float32.
+
+        Raises:
+            SoundalikeError: the model was not trained with labels.
+        """
+        if self.head is None:
+            raise SoundalikeError("this model was trained without labels and tells no classes apart: finetune it.")
+        head, encoder = self.head, self.encoder
+
+        def logits(features: Tensor) -> Tensor:
+            return head.classify(head(encoder(features)))
+
+        windows, result = Pooled(), np.zeros((len(waveforms), head.classes), np.float32)
+        for rows, sounds in self._by_length(waveforms, windows.least_samples(self.frontend)):
+            with torch.inference_mode():
+                result[rows] = windows(self.frontend, logits, sounds).softmax(1).cpu().numpy()
+        return result
+
+    def windows(self, waveform: np.ndarray, every: float = 0.5, seconds: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings of what is heard around each of many moments of one sound.
+
+        Args:
+            waveform: mono, float32, (samples,), at the model's sample rate.
+            every: seconds from one moment to the next; the first is at half of it.
+            seconds: length of the window around each moment. Beyond the ends of the sound lies nothing: a window that
+                reaches there is moved inwards, and a sound shorter than it is one window.
+
+        Returns:
+            Moments in seconds (moments,), float64, and their embeddings (moments, size), float32.
+        """
+        lots = list(moments.embed(self, [waveform], every, seconds))
+        return np.concatenate([lot for lot, _ in lots]), np.concatenate([vectors for _, vectors in lots])
+
+    def along(
+        self, path: str | Path, every: float = 0.5, seconds: float = 1.0
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """As `windows`, of an audio file of any length: lot by lot, in constant memory.
+
+        Args:
+            path: of the file.
+            every: seconds from one moment to the next; the first is at half of it.
+            seconds: length of the window around each moment.
+
+        Returns:
+            Iterator over moments in seconds (k,), float64, and their embeddings (k, size), float32.
+
+        Raises:
+            AudioError: the file cannot be read, maybe only after some lots.
+
+        Warns:
+            TruncatedAudioWarning: at the end, if the file ends too early.
+        """
+        blocks = read.Blocks(path, self.sample_rate)
+        yield from moments.embed(self, blocks, every, seconds)
+        if blocks.note:
+            warnings.warn(f"{path}: {blocks.note}", read.TruncatedAudioWarning, stacklevel=2)
+
+    def _by_length(
+        self, waveforms: Sequence[np.ndarray | LongSound], least: int
+    ) -> Iterator[tuple[list[int], Tensor | Streamed]]:
+        """Rows of one length each and their sounds (k, samples) on the device, padded to ``least`` samples."""
+        held: dict[int, np.ndarray] = {}
+        for row, sound in enumerate(waveforms):
+            if isinstance(sound, LongSound):
+                yield [row], Streamed(sound, self.frontend, self.device)
+            else:
+                held[row] = sound
+        for length in sorted({max(len(waveform), least) for waveform in held.values()}):
+            rows = [row for row, waveform in held.items() if max(len(waveform), least) == length]
+            batch = np.zeros((len(rows), length), np.float32)
+            for place, row in enumerate(rows):
+                batch[place, : len(held[row])] = held[row]
+            yield rows, torch.from_numpy(batch).to(self.device)
+
+    def save(
+        self,
+        path: str | Path,
+        half: bool = False,
+        beside: Mapping[str, Tensor] | None = None,
+        header: Mapping[str, str] | None = None,
+    ) -> None:
+        """Writes the model as one ``.safetensors`` file, recipe and training summary in its header.
+
+        Args:
+            path: of the file.
+            half: weights, and those of the compact embedding, in 16 bits: half the size. They are 32 bits again once
+                loaded.
+            beside: tensors of somebody else that shall lie in the same file, their names with ``BESIDE`` before them.
+            header: what they need in the file's header.
+
+        Raises:
+            SoundalikeError: the file cannot be written.
+        """
+        told = {
+            **(header or {}),
+            "recipe": json.dumps(self.recipe.to_dict()),
+            "training": json.dumps(self.training),
+            **({"classes": json.dumps(self.classes)} if self.head is not None else {}),
+            **({"compact": json.dumps(self.compact.made)} if self.compact is not None else {}),
+        }
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._state().items()}
+        if half:
+            tensors = {
+                name: t.half() if t.is_floating_point() and name not in _EXACT else t for name, t in tensors.items()
+            }
+        tensors |= {f"{BESIDE}{name}": tensor.contiguous() for name, tensor in (beside or {}).items()}
+        file.write(path, tensors, told)
+
+    def _state(self) -> dict[str, Tensor]:
+        """Every weight by its name in the file."""
+        head = {} if self.head is None else self.head.state_dict()
+        heard = {_HEARD: torch.from_numpy(self.heard)} if len(self.heard) else {}
+        compact = {} if self.compact is None else self.compact.arrays()
+        return {
+            **self.encoder.state_dict(),
+            **{f"{_HEAD}{name}": tensor for name, tensor in head.items()},
+            **{f"{_COMPACT}{name}": torch.from_numpy(array) for name, array in compact.items()},
+            **heard,
+        }
+
+    @classmethod
+    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> SoundModel:
+        """The model in a ``.safetensors`` file, or in the run folder that holds ``model.safetensors``.
+
+        Args:
+            path: the file or folder.
+            device: where it shall compute.
+
+        Raises:
+            SoundalikeError: there is no such file, or it is not a model or not whole.
+        """
+        path, header, tensors = file.read(path)
+        heard = tensors.pop(_HEARD, None)
+        of_compact = {
+            name.removeprefix(_COMPACT): tensors.pop(name).float().numpy()
+            for name in list(tensors)
+            if name.startswith(_COMPACT)
+        }
+        try:
+            made = json.loads(header.get("compact", "{}"))
+            model = cls(
+                Recipe.from_dict(json.loads(header["recipe"])),
+                training=json.loads(header["training"]),
+                classes=json.loads(header.get("classes", "[]")),
+                heard=None if heard is None else heard.numpy(),
+                compact=Compact(**of_compact, made=made) if of_compact else None,
+            )
+            of_head = {name.removeprefix(_HEAD): t for name, t in tensors.items() if name.startswith(_HEAD)}
+            model.encoder.load_state_dict({name: t for name, t in tensors.items() if not name.startswith(_HEAD)})
+            if model.head is not None:
+                model.head.load_state_dict(of_head)
+        except (SoundalikeError, LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[-1].strip().rstrip(".")
+            raise SoundalikeError(
+                f"{path}: not a model that this version can load ({reason}); give another."
+            ) from None
+        return model.to(device)

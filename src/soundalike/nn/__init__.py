@@ -1,0 +1,1 @@
+"""From a waveform to an encoder's outputs, and from these to a loss."""

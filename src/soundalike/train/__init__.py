@@ -1,0 +1,1 @@
+"""Training: one step, and a run in its folder."""

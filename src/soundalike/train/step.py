@@ -1,0 +1,167 @@
+"""One training step as a Lightning module: sounds made or read on the spot, two views, one loss."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from soundalike.core.errors import SoundalikeError
+from soundalike.data.training_clips import TrainingClips
+from soundalike.model.recipe import Recipe
+from soundalike.synth.truth import Truth
+from soundalike.views import Doppelgangers
+from soundalike.views.view import HELD_OUT, TwoViews, sound_numbers
+
+PAIRS_AT_ONCE, PAIRS_AT_ONCE_ON_GPU = 128, 2048
+"""Pairs rendered and turned into features at once: spectra of a whole large batch would be gigabytes."""
+
+
+class Learner(LightningModule):
+    """Trains the encoder of a recipe.
+
+    Which sounds a step sees is a function of (seed, step, rank), so there is no data set and no generator: a batch
+    is just its number, and a run that goes on after an interruption meets the sounds it would have met.
+
+    Args:
+        recipe: what to train, and how.
+        clips: what the recipe's ``recordings`` section has opened, where it has one.
+
+    Raises:
+        SoundalikeError: the recipe's parts do not fit together, or it hears recordings and there are none.
+    """
+
+    def __init__(self, recipe: Recipe, clips: TrainingClips | None = None) -> None:
+        super().__init__()
+        parts = recipe.build(clips=clips)
+        if parts.views is None or parts.head is None:
+            raise SoundalikeError(f"recipe {recipe.name} hears recordings: open them first.")
+        self.recipe, self.parts = recipe, parts
+        self.training_settings = recipe.training.counted(parts.views.pairs_a_round)
+        self.views, self.frontend, self.head, self.objective = parts.views, parts.frontend, parts.head, parts.objective
+        self.encoder, self.prediction = parts.encoder, parts.prediction
+        self.clock = Clock()
+        self._metrics: dict[str, float] = {}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimiser of the recipe."""
+        trained = (part for part in (self.encoder, self.head, self.prediction) if part is not None)
+        return self.training_settings.make_optimizer([weight for part in trained for weight in part.parameters()])
+
+    def progress(self) -> float:
+        """How much of the run is done, in [0, 1]."""
+        return self.training_settings.progress(self.global_step, self.clock.seconds(), self.trainer.world_size)
+
+    def on_train_start(self) -> None:
+        """Starts the clock that a length in minutes is measured with."""
+        self.clock.start()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Sets the learning rate of the step."""
+        rate = self.training_settings.rate(self.progress(), self.trainer.world_size)
+        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
+            group["lr"] = rate
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The loss of the step's pairs."""
+        numbers = self._numbers(self.global_step)
+        loss, parts = self.loss(numbers)
+        self.log_dict({"loss": loss.detach(), **parts, "learning_rate": self._rate()})
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """The loss of held-out pairs, the same ones every time."""
+        loss, parts = self.loss(HELD_OUT + self._numbers(batch_idx))
+        values = {f"held_out/{name}": value for name, value in {"loss": loss, **parts}.items()}
+        self.log_dict(values, sync_dist=True, batch_size=self.training_settings.batch_size)
+
+    def _numbers(self, step: int) -> Tensor:
+        trainer = self.trainer
+        return sound_numbers(step, trainer.global_rank, trainer.world_size, self.training_settings.batch_size)
+
+    @property
+    def pairs_at_once(self) -> int:
+        """Pairs that are rendered and turned into features at once, where a batch has more."""
+        return PAIRS_AT_ONCE if self.device.type == "cpu" else PAIRS_AT_ONCE_ON_GPU
+
+    @torch.no_grad()
+    def inputs(self, numbers: Tensor) -> tuple[Tensor, Tensor | None, Truth | None]:
+        """What the encoder gets of the pairs with these numbers (n,), and what is known of them.
+
+        Returns:
+            Features of every first view, then of every second (2n, …); labels as `TwoViews` has them, where any has
+            one; and the truth of the same 2n views, where it is to be predicted.
+        """
+        firsts, seconds, labels, heard, seed = [], [], [], [], self.training_settings.seed
+        with torch.autocast(self.device.type, enabled=False):
+            for some in numbers.split(self.pairs_at_once):
+                pair: TwoViews
+                if self.prediction is not None and isinstance(self.views, Doppelgangers):
+                    pair, told = self.views.told(seed, some)
+                    heard.append(told.pack().unflatten(0, (2, -1)))  # (2, n, steps, size)
+                else:
+                    pair = self.views.numbered(seed, some)
+                features = self.frontend(torch.cat((pair.first, pair.second)))  # (2n, 1, 96, 64)
+                first, second = self.views.augmented_features(features, seed, some).chunk(2)
+                firsts.append(first)
+                seconds.append(second)
+                if pair.label is not None:
+                    labels.append(pair.label.to(self.device))
+        truth = Truth.unpack(torch.cat(heard, dim=1).flatten(0, 1)) if heard else None
+        return torch.cat((*firsts, *seconds)), torch.cat(labels) if labels else None, truth
+
+    def loss(self, numbers: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the pairs with these numbers (n,), and its parts."""
+        inputs, label, heard = self.inputs(numbers)
+        last = self.encoder.stages(inputs)[-1]
+        outputs = self.head.read(self.encoder, last)  # (2n, size), or (2n * moments, size)
+        logits = self.head.classify(outputs) if self.objective.needs_labels else None
+        loss, parts = self.objective(*outputs.chunk(2), logits, label)
+        if self.prediction is not None and heard is not None:
+            wrong, more = self.prediction.loss(last, heard)
+            parts = {**parts, "prediction": wrong.detach(), **more}
+            loss = loss + self.prediction.weight * wrong
+        return loss, parts
+
+    def _rate(self) -> float:
+        return float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the recipe, the time spent and the last measurements beside the weights."""
+        checkpoint["soundalike"] = {
+            "recipe": self.recipe.to_dict(),
+            "seconds": self.clock.seconds(),
+            "metrics": self.metrics(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes up the clock and the measurements where the checkpoint left them."""
+        self.clock = Clock(float(checkpoint["soundalike"]["seconds"]))
+        self._metrics = dict(checkpoint["soundalike"]["metrics"])
+
+    def metrics(self) -> dict[str, float]:
+        """The last value of everything that was measured, in this sitting of the run or an earlier one."""
+        return self._metrics | {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+
+
+class Clock:
+    """Seconds of training, over all sittings of a run.
+
+    Args:
+        before: seconds of earlier sittings.
+    """
+
+    def __init__(self, before: float = 0.0) -> None:
+        self._before = before
+        self._started: float | None = None
+
+    def start(self) -> None:
+        """Starts counting."""
+        self._started = time.monotonic()
+
+    def seconds(self) -> float:
+        """Seconds counted so far."""
+        return self._before + (0.0 if self._started is None else time.monotonic() - self._started)
