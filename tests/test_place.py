@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from soundalike import random
+from soundalike.core import random
 from soundalike.synth.parameter import ParameterTable
 from soundalike.synth.place import LOUDNESS, Place, fast_length
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from soundalike import random
-from soundalike.compilation import compiled
+from soundalike.core import random
+from soundalike.core.compile import compiled
 from soundalike.synth.control import Bank
 from soundalike.synth.parameter import ParameterSpec
 from soundalike.synth.resonance import DECIBEL, tilted
