@@ -111,8 +111,7 @@ class Trace(TorchDispatchMode):
     def follow(self, learner: Learner) -> None:
         """Tells the parts of a learner's step apart."""
         methods = [
-            (learner.views, "numbered", "rendering"),
-            (learner.views, "told", "rendering"),
+            (learner.views, "batch", "rendering"),
             (learner.frontend, "forward", "front end"),
             (learner.encoder, "stages", "encoder"),
             (learner.head, "read", "loss"),

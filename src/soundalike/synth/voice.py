@@ -9,8 +9,8 @@ from soundalike.core.errors import SoundalikeError
 from soundalike.synth.control import ModulationSection
 from soundalike.synth.grid import HIGHEST_MIDI
 from soundalike.synth.oscillator import FmVCO, Mixer, SineVCO, SquareSawVCO, phases, pitches
+from soundalike.synth.scene_targets import Sources
 from soundalike.synth.synthesizer import Synthesizer
-from soundalike.synth.truth import Sources
 
 _MEAN_SQUARES = (0.5, 0.7, 1.0 / 3.0)  # of a sine, of a square-saw, about, and of noise, at level 1
 
