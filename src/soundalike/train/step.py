@@ -67,7 +67,9 @@ class Learner(LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of the step's pairs."""
         loss, parts = self.loss(self._indices(self.global_step))
-        self.log_dict({"loss": loss.detach(), **parts, "learning_rate": self._rate()})
+        # filled in on the device: the engine would copy a number there, and wait for the copy, in every step
+        rate = torch.full((), self._rate(), device=self.device)
+        self.log_dict({"loss": loss.detach(), **parts, "learning_rate": rate})
         return loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
