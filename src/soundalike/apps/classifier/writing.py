@@ -11,8 +11,8 @@ from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any
 
-from soundalike.apps.classifier.answer import Answer
-from soundalike.apps.classifier.timeline import Event
+from soundalike.apps.classifier.classifier import Prediction
+from soundalike.apps.classifier.recordings import Event
 from soundalike.audio import read
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import check_file, make_folder
@@ -70,21 +70,21 @@ def open_table(out: Path | None, columns: list[str]) -> Iterator[Table]:
         yield Table(stream, columns, out.suffix.lower() != ".csv")
 
 
-def answer_columns(top: int) -> list[str]:
-    """Columns of `answer_row`."""
+def prediction_columns(top: int) -> list[str]:
+    """Columns of `prediction_row`."""
     ranked = [f"{what}_{place}" for place in range(1, top + 1) for what in ("label", "probability")]
     return ["path", "label", "probability", "distance", *ranked]
 
 
-def answer_row(path: Path, answer: Answer, top: int) -> dict[str, Any]:
+def prediction_row(path: Path, prediction: Prediction, top: int) -> dict[str, Any]:
     """The row of a file; with its ``top`` most likely classes, whether it is one of them or not."""
     row: dict[str, Any] = {
         "path": str(path),
-        "label": answer.label,
-        "probability": answer.probability,
-        "distance": answer.distance,
+        "label": prediction.label,
+        "probability": prediction.probability,
+        "distance": prediction.distance,
     }
-    for place, (label, probability) in enumerate(list(answer.probabilities.items())[:top], start=1):
+    for place, (label, probability) in enumerate(list(prediction.probabilities.items())[:top], start=1):
         row |= {f"label_{place}": label, f"probability_{place}": probability}
     return row
 
