@@ -12,7 +12,7 @@ import soundfile
 import soundalike
 from soundalike.apps.classifier import NONE, SoundClassifier, TrainingReport, teach, teach_with_report
 from soundalike.apps.classifier.cross_validation import make_splits, temperature
-from soundalike.apps.classifier.distance import Distance
+from soundalike.apps.classifier.distance import Distance, calibrate, threshold
 from soundalike.apps.classifier.training_set import find_copies, read
 from soundalike.apps.classifier.waveform import loudest, trimmed
 from soundalike.core.errors import SoundalikeError
@@ -206,6 +206,63 @@ def test_a_few_clips_that_are_all_told_give_no_certainty() -> None:
     scaled = logits / temperature(logits, np.array([0, 1, 0, 1]))
     best = (np.exp(scaled).max(1) / np.exp(scaled).sum(1)).mean()
     assert 0.7 < best < 0.95
+
+
+def test_threshold_is_the_conformal_quantile() -> None:
+    draw = np.random.default_rng(0)
+    for count in (19, 20, 39, 100):
+        above = [
+            new > threshold(np.sort(distances), 0.05)
+            for new, *rest in draw.exponential(size=(4000, count + 1))
+            for distances in [np.array(rest)]
+        ]
+        assert np.mean(above) <= 0.06, count
+    assert threshold(np.arange(1.0, 20.0), 0.05) == 19
+    assert threshold(np.arange(1.0, 21.0), 0.05) == 20
+    assert threshold(np.arange(1.0, 40.0), 0.05) == 38
+    assert threshold(np.arange(1.0, 6.0), 0.05) == 5  # too few for the share: the largest
+    assert threshold(np.arange(1.0, 6.0), 0.99) == 1
+
+
+def test_calibration_takes_the_larger_distance_and_leaves_out_what_was_not_tested() -> None:
+    held_out = np.array([np.nan, *np.linspace(0.5, 1.5, 10)])
+    fitted = np.full(11, 0.9)
+    np.testing.assert_allclose(calibrate(held_out, fitted), np.maximum(held_out[1:], 0.9))
+    assert len(calibrate(held_out[:-1], fitted[:-1])) == 0  # nine
+    assert len(calibrate(np.zeros(20), np.zeros(20))) == 0
+    assert len(calibrate(np.full(20, 1e-7), np.ones(20))) == 0
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_of_few_clips_none_is_refused_and_it_says_so(tmp_path: Path, model: SoundModel, count: int) -> None:
+    folder = write(tmp_path / "few", {"low": count, "high": count})
+    report = teach_with_report(folder, model)
+    assert not report.classifier.calibrated
+    assert sum("is not calibrated" in warning for warning in report.warnings) == 1
+    for clip in sorted(folder.rglob("*.wav")):
+        prediction = report.classifier.classify(clip)
+        assert (prediction.label, prediction.distance) == (clip.parent.name, None)
+    assert report.classifier.classify(sound("hiss", 1)).known
+    assert not report.classifier.classify(np.zeros(RATE, np.float32)).known
+
+
+def test_of_clips_that_are_alike_none_is_refused(tmp_path: Path, model: SoundModel) -> None:
+    for kind in ("low", "high"):
+        (tmp_path / kind).mkdir()
+        for number in range(10):
+            clip = sound(kind, 1) * (1 + 1e-4 * number)
+            soundfile.write(tmp_path / kind / f"{chr(97 + number)}.wav", clip, RATE, subtype="FLOAT")
+    report = teach_with_report(tmp_path, model)
+    assert not report.classifier.calibrated
+    assert any("no sound is called" in warning or "is not calibrated" in warning for warning in report.warnings)
+    assert all(report.classifier.classify(clip).label == clip.parent.name for clip in tmp_path.rglob("*.wav"))
+
+
+def test_the_training_clips_are_not_refused(report: TrainingReport, folder: Path) -> None:
+    assert report.classifier.calibrated
+    predictions = [report.classifier.classify(clip) for clip in folder.rglob("*.wav")]
+    assert all(prediction.known for prediction in predictions)
+    assert all(prediction.distance is not None and prediction.distance <= 1 for prediction in predictions)
 
 
 # small classes, copies, broken files

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from soundalike.apps.classifier.distance import Distance
+from soundalike.apps.classifier.distance import Distance, threshold
 from soundalike.apps.classifier.waveform import level, trimmed
 from soundalike.audio import read
 from soundalike.core.errors import AudioError, SoundalikeError
@@ -44,7 +44,7 @@ class Prediction:
         label: its class, or ``NONE``.
         probability: of the class; None where it is none of these.
         distance: from the training set; beyond 1 it is none of these, unless that was asked for otherwise. None of a
-            sound that is too quiet to be classified.
+            sound that is too quiet to be classified, and where rejection is not calibrated.
         probabilities: of every class if it is one of them, the largest first; empty where it is too quiet.
     """
 
@@ -68,7 +68,7 @@ class SoundClassifier:
         probe: the classifier of its embeddings.
         distance: of an embedding from the training set.
         temperature: what logits are divided by, so that probabilities are right.
-        distances: of training clips that were held out of the fit, sorted, (n,); empty where none could be.
+        distances: what `calibrate` made of the training clips', sorted, (n,); empty where rejection is not calibrated.
         window_distances: of windows of them, sorted, (m,).
         quietest: level of a usual clip of the quietest class, in dB of full scale.
         window: seconds of a window in a time line.
@@ -89,6 +89,11 @@ class SoundClassifier:
     def classes(self) -> list[str]:
         """The labels that it can predict, besides ``NONE``."""
         return [str(label) for label in self.probe.classes]
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether sounds that are far from all classes are called ``NONE``; else only those that are too quiet."""
+        return len(self.distances) > 0
 
     @property
     def quiet_limit(self) -> float:
@@ -199,10 +204,10 @@ class SoundClassifier:
         order = np.argsort(-probabilities, kind="stable")
         named = {self.classes[place]: float(probabilities[place]) for place in order}
         best = next(iter(named))
-        if not len(usual):  # nothing was ever held out: there is nothing to judge a distance by
-            return Prediction(best, named[best], 0.0, named)
-        distance = far / max(float(np.quantile(usual, 1 - SHARE)), 1e-12)
-        if none_of_these > 0 and far > np.quantile(usual, 1 - none_of_these):
+        if not len(usual):
+            return Prediction(best, named[best], None, named)
+        distance = far / threshold(usual, SHARE)
+        if none_of_these > 0 and far > threshold(usual, none_of_these):
             return Prediction(NONE, None, distance, named)
         return Prediction(best, named[best], distance, named)
 

@@ -100,14 +100,15 @@ class CrossValidation:
     Attributes:
         estimate: the accuracy.
         temperature: what logits are divided by, so that probabilities are right.
-        whole: distances of clips, (tested,).
-        windows: distances of their windows, (k,).
+        distances: of the clips from a fit without them, (n,); NaN of a clip that was not tested, or whose class had
+            fewer than two clips in the training part, which leaves its spread unknown.
+        window_distances: of the windows, in the same way, (m,).
     """
 
     estimate: Estimate
     temperature: float
-    whole: np.ndarray
-    windows: np.ndarray
+    distances: np.ndarray
+    window_distances: np.ndarray
 
 
 def cross_validate(examples: Examples, splits: Sequence[Split], how: str) -> CrossValidation | None:
@@ -125,19 +126,25 @@ def cross_validate(examples: Examples, splits: Sequence[Split], how: str) -> Cro
     if not splits:
         return None
     classes = np.unique(examples.labels)
+    distances = np.full(len(examples.whole), np.nan)
+    window_distances = np.full(len(examples.windows), np.nan)
 
-    def predict(split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def predict(split: Split) -> np.ndarray:
         probe, distance = examples.fit(split.train, split.validation)
         logits = np.full((len(split.test), len(classes)), _NEVER)
         logits[:, class_indices(probe.classes, classes)] = probe.logits(examples.whole[split.test])
-        of_windows = examples.windows[np.isin(examples.rows, split.test)]
-        return logits, distance(examples.whole[split.test]), distance(of_windows)
+        trained = examples.labels[split.train]
+        common = [label for label in probe.classes if np.count_nonzero(trained == label) >= 2]
+        usable = split.test[np.isin(examples.labels[split.test], common)]
+        windows = np.flatnonzero(np.isin(examples.rows, usable))
+        distances[usable] = distance(examples.whole[usable])
+        window_distances[windows] = distance(examples.windows[windows])
+        return logits
 
     with single_threaded_and_quiet(), ThreadPoolExecutor(min(len(splits), os.cpu_count() or 1)) as pool:
         # of small classes; filters are one for all threads, so that those of a single fit may be undone by another's
         warnings.simplefilter("ignore", UserWarning)
-        predictions = list(pool.map(predict, splits))
-    logits = np.concatenate([part for part, _, _ in predictions])
+        logits = np.concatenate(list(pool.map(predict, splits)))
     truth = class_indices(np.concatenate([examples.labels[split.test] for split in splits]), classes)
     right = logits.argmax(1) == truth
     ends = np.cumsum([len(split.test) for split in splits])[:-1]
@@ -153,8 +160,8 @@ def cross_validate(examples: Examples, splits: Sequence[Split], how: str) -> Cro
     return CrossValidation(
         estimate,
         temperature(logits, truth),
-        np.concatenate([part for _, part, _ in predictions]),
-        np.concatenate([part for _, _, part in predictions]),
+        distances,
+        window_distances,
     )
 
 

@@ -10,6 +10,9 @@ from soundalike.eval.probe import LinearProbe
 
 _AXES = 128  # directions in which the training clips vary the most
 _MOST = 2000  # sounds up to which the directions are exact; of more, the matrix of products would fill the memory
+FEWEST = 10
+"""Held-out distances without which rejection is not calibrated."""
+_ALIKE = 1e-3  # held-out distance below which clips of a class are alike; that of different clips is near 1
 _LEAST = 1e-3  # of the mean variance: what a direction has at least within the classes
 
 
@@ -64,6 +67,41 @@ class Distance:
         lengths = np.linalg.norm(points, axis=1)[:, None] * np.linalg.norm(self.centres, axis=1)
         cosines = (points @ self.centres.T) / np.maximum(lengths, 1e-9)
         return beyond * (1 - cosines.max(1))
+
+
+def calibrate(held_out: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+    """The distances that a new sound's distance is judged by.
+
+    A clip counts with the larger of its distances from a fit that left it out and from the fit that is used: with
+    few clips a class the two are not on one scale, and the second alone is too small.
+
+    Args:
+        held_out: distances of the training clips from fits that left them out, (n,); NaN where there is none.
+        fitted: their distances from the fit of all clips, (n,).
+
+    Returns:
+        Sorted distances, (m,); none where they are too few, or where the clips of each class are alike, so that
+        nothing is known of how far apart sounds of one class may be.
+    """
+    known = ~np.isnan(held_out)
+    if np.count_nonzero(known) < FEWEST or np.quantile(held_out[known], 0.95) < _ALIKE:
+        return np.zeros(0)
+    return np.sort(np.maximum(held_out, fitted)[known])
+
+
+def threshold(distances: np.ndarray, share: float) -> float:
+    """The distance that a new sound of the classes exceeds with at most this probability.
+
+    That holds where 1 / (n + 1) is at most the share; with fewer clips it is the largest of their distances.
+
+    Args:
+        distances: what `calibrate` returned, (n,), at least one.
+        share: of new sounds, above 0 and below 1.
+
+    Source: split conformal prediction, Papadopoulos et al. 2002; the rank is ceil((n + 1) (1 - share)).
+    """
+    rank = int(np.ceil((len(distances) + 1) * (1 - share) - 1e-9))
+    return float(distances[min(max(rank, 1), len(distances)) - 1])
 
 
 def _directions(rows: np.ndarray) -> np.ndarray | None:

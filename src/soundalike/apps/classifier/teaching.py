@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from soundalike.apps.classifier.classifier import SoundClassifier
+from soundalike.apps.classifier.classifier import NONE, SoundClassifier
 from soundalike.apps.classifier.cross_validation import Estimate, Examples, cross_validate, make_splits
+from soundalike.apps.classifier.distance import FEWEST, calibrate
 from soundalike.apps.classifier.report import TrainingReport
 from soundalike.apps.classifier.training_set import TrainingSet, find_copies, read, size_warnings
 from soundalike.apps.classifier.waveform import level, loudest, trimmed
@@ -89,14 +90,16 @@ def teach_with_report(
         probe,
         distance,
         held.temperature if held else 1.0,
-        np.sort(held.whole) if held else np.zeros(0),
-        np.sort(held.windows) if held else np.zeros(0),
+        calibrate(held.distances, distance(examples.whole)) if held else np.zeros(0),
+        calibrate(held.window_distances, distance(examples.windows)) if held else np.zeros(0),
         min(float(np.median(levels[clips.labels == label])) for label in counts),
         window or float(np.clip(np.median(seconds), *WINDOWS)),
         {},
     )
     estimate = held.estimate if held else None
     warnings += _doubts(estimate)
+    if held and not classifier.calibrated:
+        warnings.append(_uncalibrated(held.distances))
     classifier.about.update(clips=dict(sorted(counts.items())), warnings=warnings, estimate=_plain(estimate))
     return TrainingReport(classifier, estimate, warnings, embedded.failures, embedded.notes)
 
@@ -196,6 +199,20 @@ def _doubts(estimate: Estimate | None) -> list[str]:
             "are too few clips."
         ]
     return []
+
+
+def _uncalibrated(distances: np.ndarray) -> str:
+    """Why no distance is called far, as a sentence."""
+    count = int(np.count_nonzero(~np.isnan(distances)))
+    if count < FEWEST:
+        return (
+            f"{NONE!r} is not calibrated, and no audible sound is called so: {count} clips could be held out with two "
+            f"or more of their class left to train on, and {FEWEST} are needed; add clips."
+        )
+    return (
+        f"{NONE!r} is not calibrated, and no audible sound is called so: the clips of each class are alike, so it is "
+        "not known how much sounds of a class may differ; add other recordings."
+    )
 
 
 def _plain(estimate: Estimate | None) -> dict[str, object] | None:
