@@ -227,8 +227,8 @@ def test_threshold_is_the_conformal_quantile() -> None:
 def test_calibration_takes_the_larger_distance_and_leaves_out_what_was_not_tested() -> None:
     held_out = np.array([np.nan, *np.linspace(0.5, 1.5, 10)])
     fitted = np.full(11, 0.9)
-    np.testing.assert_allclose(calibrate(held_out, fitted), np.maximum(held_out[1:], 0.9))
-    assert len(calibrate(held_out[:-1], fitted[:-1])) == 0  # nine
+    np.testing.assert_allclose(calibrate(held_out, fitted), np.maximum(held_out[1:], 0.9), rtol=1e-6)
+    assert len(calibrate(held_out[:8], fitted[:8])) == 0  # seven
     assert len(calibrate(np.zeros(20), np.zeros(20))) == 0
     assert len(calibrate(np.full(20, 1e-7), np.ones(20))) == 0
 

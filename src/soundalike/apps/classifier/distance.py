@@ -10,7 +10,7 @@ from soundalike.eval.probe import LinearProbe
 
 _AXES = 128  # directions in which the training clips vary the most
 _MOST = 2000  # sounds up to which the directions are exact; of more, the matrix of products would fill the memory
-FEWEST = 10
+FEWEST = 8
 """Held-out distances without which rejection is not calibrated."""
 _ALIKE = 1e-3  # held-out distance below which clips of a class are alike; that of different clips is near 1
 _LEAST = 1e-3  # of the mean variance: what a direction has at least within the classes
@@ -85,8 +85,8 @@ def calibrate(held_out: np.ndarray, fitted: np.ndarray) -> np.ndarray:
     """
     known = ~np.isnan(held_out)
     if np.count_nonzero(known) < FEWEST or np.quantile(held_out[known], 0.95) < _ALIKE:
-        return np.zeros(0)
-    return np.sort(np.maximum(held_out, fitted)[known])
+        return np.zeros(0, np.float32)
+    return np.sort(np.maximum(held_out, fitted)[known]).astype(np.float32)  # as in the file
 
 
 def threshold(distances: np.ndarray, share: float) -> float:
