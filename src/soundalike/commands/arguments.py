@@ -75,8 +75,7 @@ def read_sounds(options: argparse.Namespace) -> list[Path]:
 
     found = []
     for place in options.files:
-        listed = place.suffix.lower() in tables.SUFFIXES and place.is_file()
-        found += tables.paths_from_table(place, options.column) if listed else read.find([place])
+        found += tables.paths_from_table(place, options.column) if tables.is_table(place) else read.find([place])
     return found
 
 

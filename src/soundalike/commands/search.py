@@ -19,7 +19,9 @@ HELP = "find the sounds of an index that are nearest to a sound, or those that a
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    parser.add_argument("queries", nargs="*", type=path, metavar="QUERY", help="audio files to search for")
+    parser.add_argument(
+        "queries", nargs="*", type=path, metavar="QUERY", help="audio files to search for, or tables that list them"
+    )
     parser.add_argument("--index", required=True, type=path, metavar="INDEX", help="that soundalike index wrote")
     parser.add_argument("--count", type=whole, help="nearest sounds for each query; default: 10")
     parser.add_argument("--from", dest="start", type=number, metavar="SECONDS", help="where in the query to begin")
@@ -85,13 +87,17 @@ def _check(options: argparse.Namespace) -> None:
 
 def _search(index: Index, options: argparse.Namespace) -> tuple[list[tuple[Any, ...]], list[tuple[Path, str]]]:
     """Rows of a table, and the queries that could not be read."""
+    from soundalike.data import tables
+
     rows: list[tuple[Any, ...]] = []
     broken: list[tuple[Path, str]] = []
-    for query in options.queries:
+    places = [tables.paths_from_table(place) if tables.is_table(place) else [place] for place in options.queries]
+    queries = [query for listed in places for query in listed]
+    for query in queries:
         try:
             found = _found(index, query, options)
         except AudioError as error:
-            if len(options.queries) == 1:
+            if len(queries) == 1:
                 raise
             broken.append((query, str(error).removeprefix(f"{query}: ")))
             continue

@@ -110,6 +110,11 @@ def read_table(
     return Table(source, stacked, numbers)
 
 
+def is_table(place: Path) -> bool:
+    """Whether a path is that of a table and not of a sound or a folder, by its suffix."""
+    return place.suffix.lower() in SUFFIXES and place.is_file()
+
+
 def paths_from_table(source: str | Path, column: str | None = None) -> list[Path]:
     """The files that a table lists, in its order, a file that is listed twice twice.
 
