@@ -88,7 +88,7 @@ def test_clips_that_were_held_out_stay_as_they_are(tuned: Path, monkeypatch: pyt
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("a clip to score on was augmented")
 
-    monkeypatch.setattr(RecordedViews, "numbered", never)
+    monkeypatch.setattr(RecordedViews, "batch", never)
     monkeypatch.setattr("soundalike.views.augment.compose.Compose.forward", never)
     assert held_out_accuracy(model) == expected
 

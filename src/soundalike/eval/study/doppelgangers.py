@@ -78,7 +78,7 @@ def cells(
         for delta, voice, augment, of in [*settings, *([(*base, pool)] if pool else [])]:
             overrides = {"voice": voice, "views.delta": delta, "views.augment": AUGMENT[augment], "seed": seed}
             overrides["views.pool"] = None if of == "fresh" else pool
-            overrides["training.prediction"] = 0.0  # the paper's question is about contrast
+            overrides["training.targets"] = 0.0  # the paper's question is about contrast
             found.append(
                 Cell({"delta": delta, "voice": voice, "augment": augment, "pool": of, "seed": seed}, overrides)
             )
