@@ -92,10 +92,12 @@ class _TextWriter:
 
     def __init__(self, stream: IO[str], columns: Sequence[str], suffix: str, size: int) -> None:
         self.stream, self.columns, self.lines = stream, columns, suffix in LINES
-        self.csv = csv.writer(stream, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
+        delimiter = "\t" if suffix == ".tsv" else ","
+        self.csv = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
+        self.quoting = csv.writer(stream, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
         if not self.lines:
             names = [(column == "embedding" and column_names(size)) or [column] for column in columns]
-            self.csv.writerow([name for each in names for name in each])
+            self._write_cells([name for each in names for name in each])
 
     def write(self, row: Sequence[Any]) -> None:
         if self.lines:
@@ -104,8 +106,13 @@ class _TextWriter:
             self.stream.write(json.dumps(dict(zip(self.columns, cells, strict=True)), ensure_ascii=False) + "\n")
         else:
             cells = [value if isinstance(value, list) else [value] for value in map(_text, row)]
-            self.csv.writerow([cell for each in cells for cell in each])
+            self._write_cells([cell for each in cells for cell in each])
         self.stream.flush()
+
+    def _write_cells(self, cells: list[Any]) -> None:
+        # the module csv ends a row at a carriage return that is not in quotes, but writes it without
+        returns = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+        (self.quoting if returns else self.csv).writerow(cells)
 
 
 class _ColumnWriter:
