@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 import torch
 
 from soundalike.core.errors import SoundalikeError
+from soundalike.core.files import cache_folder
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -37,9 +38,7 @@ def compiled(function: Function, one_kernel: bool = False) -> Function:
 
 def use_cache() -> None:
     """Keeps what is compiled where other caches of this user are, not where a restart clears it."""
-    import pooch
-
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(pooch.os_cache("soundalike"), "compiled"))
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
 
 
 @contextlib.contextmanager
