@@ -845,6 +845,6 @@ def test_the_folder_is_that_of_the_platform_where_none_is_set(monkeypatch: pytes
     monkeypatch.delenv("SOUNDALIKE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if sys.platform == "linux":
-        from soundalike.audio.cache import cache_folder
+        from soundalike.core.files import cache_folder
 
         assert cache_folder() == tmp_path / "soundalike"

@@ -8,7 +8,7 @@ from pathlib import Path
 from soundalike.audio.cache.build import Asked, State, update
 from soundalike.audio.cache.index import Damaged
 from soundalike.audio.cache.listing import CacheInfo, Cleared, clear, list_caches, other_bytes
-from soundalike.audio.cache.place import Place, amount, cache_folder, unwritable
+from soundalike.audio.cache.place import Place, amount, unwritable
 from soundalike.audio.cache.recordings import DamagedCacheWarning, Recordings
 from soundalike.audio.read import check_rate
 from soundalike.core.errors import SoundalikeError
@@ -19,7 +19,6 @@ __all__ = [
     "DamagedCacheWarning",
     "Recordings",
     "amount",
-    "cache_folder",
     "clear",
     "list_caches",
     "open_cache",

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from soundalike.audio.cache.index import Damaged, Index, check_samples
 from soundalike.audio.cache.journal import read_entries, read_head
-from soundalike.audio.cache.place import Place, cache_folder, folder_size, recordings_folder, unremovable
+from soundalike.audio.cache.place import Place, folder_size, recordings_folder, unremovable
 from soundalike.core.errors import SoundalikeError, nearest
+from soundalike.core.files import cache_folder
 
 
 @dataclass(frozen=True)

@@ -13,22 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from soundalike.core.errors import SoundalikeError
-
-VARIABLE = "SOUNDALIKE_CACHE"
-
-
-def cache_folder() -> Path:
-    """The folder of everything that can be made or fetched again.
-
-    Returns:
-        ``$SOUNDALIKE_CACHE`` where it is set, otherwise ``soundalike`` in the platform's folder for caches.
-    """
-    chosen = os.environ.get(VARIABLE)
-    if chosen:
-        return Path(os.path.abspath(Path(chosen).expanduser()))
-    import pooch
-
-    return Path(pooch.os_cache("soundalike")).expanduser()
+from soundalike.core.files import CACHE_VARIABLE, cache_folder
 
 
 def recordings_folder() -> Path:
@@ -135,7 +120,7 @@ def unwritable(error: OSError) -> SoundalikeError:
     """The sentence for a cache that cannot be written."""
     return SoundalikeError(
         f"{cache_folder()}: decoded recordings cannot be cached there ({error.strerror or error}); "
-        f"make room there, or set {VARIABLE} to another folder."
+        f"make room there, or set {CACHE_VARIABLE} to another folder."
     )
 
 
