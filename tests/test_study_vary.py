@@ -154,7 +154,7 @@ def test_keys_that_do_not_fit(tiny: Recipe, keys: list[tuple[str, list[object]]]
         ("--key batch_size --key width --values 4", "2 --key and 1 --values: give --values behind each --key"),
         ("--key wiidth --values 4", "unknown recipe key 'wiidth'"),
         ("--key batch_size --values 4 4", "give each level once"),
-        ("--key batch_size --values 4 --set batch_size=8", "--set batch_size: --key varies this"),
+        ("--key batch_size --values 4 --set training.batch_size=8", "--set training.batch_size: --key varies this"),
         ("--key batch_size --values 4 --seeds 0", "--seeds is 0"),
         ("--key batch_size --values 4", "y: no such folder"),
     ],

@@ -218,7 +218,8 @@ def _errors(found: Sequence[Summary | None]) -> list[float] | None:
 
 def _legend_below(figure: Any, axis: Any) -> None:
     handles, labels = axis.get_legend_handles_labels()
-    columns = max(1, min(len(labels), int(figure.get_figwidth() / 2.3)))  # a label takes about 2.3 inches
+    inches = 0.75 + 0.068 * max(map(len, labels), default=0)  # that a label of font size 8 takes, with its line
+    columns = max(1, min(len(labels), int(figure.get_figwidth() / inches)))
     figure.legend(
         handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False, handlelength=3.5
     )

@@ -55,8 +55,6 @@ class VaryStudy(Study):
         for key, values in keys:
             if [other for other, _ in keys].count(key) > 1:
                 raise SoundalikeError(f"--key {key}: give each key once.")
-            if key in (settings or {}):
-                raise SoundalikeError(f"--set {key}: --key varies this; leave it out.")
             self.check_free(key, "--key")
             check_levels(f"--key {key} --values", values)
         super().__init__(recipe, seeds, settings)
@@ -66,6 +64,9 @@ class VaryStudy(Study):
             if place in places:
                 raise SoundalikeError(f"--key {key}: this is {places[place]} again; give each key once.")
             places[place] = key
+        for key in settings or {}:
+            if self.recipe.place(key) in places:
+                raise SoundalikeError(f"--set {key}: --key varies this; leave it out.")
         self.of_encoder = [key for place, key in places.items() if place[0] in _EMBEDS]
         self.recipes = [self.recipe.override(values) for values in self._combinations([*self.factors])]
         for varied in self.recipes:
@@ -105,7 +106,7 @@ class VaryStudy(Study):
         rows = {
             reader: results.by_title(
                 lambda task, reader=reader: {  # type: ignore[misc]
-                    in_words(line) or "trained": [
+                    in_words({key: level for key, level in line.items() if len(self.levels[key]) > 1}) or "trained": [
                         results.accuracy(task, reader=reader, **{first: place, **line}) for place in places
                     ]
                     for line in lines
