@@ -46,7 +46,7 @@ def test_shipped_recipes_build(name: str) -> None:
         assert (parts.head is None) == parts.objective.needs_labels
         return
     with torch.no_grad():
-        pair = parts.views.numbered(0, torch.arange(2))
+        pair = parts.views.batch(0, torch.arange(2))
         features = parts.frontend(torch.cat((pair.first, pair.second)))
         loss = parts.objective(*parts.head(parts.encoder(features)).chunk(2)).loss
     assert torch.isfinite(loss)
@@ -165,7 +165,7 @@ def test_unknown_names_are_answered_with_the_nearest(tiny: Recipe) -> None:
     )
     assert "Known: pooled, stages." in refused(tiny, readout="zzz")
     assert "did you mean batch_size" in refused(tiny, batchsize=3)
-    assert "did you mean 'width' or 'widest'?" in refused(tiny, encoder__widht=3)
+    assert "did you mean 'width' or 'max_channels'?" in refused(tiny, encoder__widht=3)
     assert "--print-recipe shows every key" in refused(tiny, qqq=3)
     assert "did you mean 'pitch'?" in refused(tiny, delta__pich=0.1)
     assert "did you mean 'sgd'?" in refused(tiny, optimizer="sdg")

@@ -53,7 +53,7 @@ class DoppelgangerStudy(Study):
         "pool": Factor("pairs are", (POOL,)),
     }
     default_recipe = "doppelgangers-cpu"
-    sets = ("delta", "voice", "augment", "pool", "prediction", "seed", "minutes")
+    sets = ("delta", "voice", "augment", "pool", "targets", "seed", "minutes")
     probes = ("linear", "knn")
     holds_out = False
 
@@ -80,7 +80,7 @@ class DoppelgangerStudy(Study):
                     "views.delta": levels["delta"],
                     "views.augment": AUGMENT[levels["augment"]],
                     "views.pool": None if levels["pool"] == "fresh" else levels["pool"],
-                    "training.prediction": 0.0,  # the paper's question is about contrast
+                    "training.targets": 0.0,  # the paper's question is about contrast
                 },
             )
             for seed in self.seeds
