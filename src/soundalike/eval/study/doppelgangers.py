@@ -96,16 +96,13 @@ class DoppelgangerStudy(Study):
         from soundalike.eval.study.figure import draw_curves, draw_groups
 
         sections, deltas = [], sorted(self.levels["delta"])
-        lines = results.by_title(
-            lambda task: {
-                f"{voice}, augmentation {augment}": [
-                    results.accuracy(task, delta=delta, voice=voice, augment=augment, pool="fresh") for delta in deltas
-                ]
-                for voice, augment in product(self.levels["voice"], self.levels["augment"])
-            }
-        )
+        named = {
+            f"{voice}, augmentation {augment}": {"voice": voice, "augment": augment, "pool": "fresh"}
+            for voice, augment in product(self.levels["voice"], self.levels["augment"])
+        }
         if "fresh" in results.levels("pool"):
-            draw_curves("δ", deltas, {"": lines}, results.baseline_lines("delta", deltas), out / ACCURACY)
+            lines = {"": results.lines("delta", deltas, named)}
+            draw_curves("δ", deltas, lines, results.baseline_lines("delta", deltas), out / ACCURACY)
             caption = "Accuracy against δ; error bars are standard deviations over seeds."
             sections.append(picture(out / ACCURACY, caption))
         bars = {

@@ -37,10 +37,7 @@ def panels(count: int, columns: int = 3, width: float = 4.2, height: float = 3.3
 
 
 def draw_grid(
-    names: Sequence[str],
-    of_panel: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    under: Mapping[str, str],
-    path: Path,
+    names: Sequence[str], of_panel: Mapping[str, tuple[np.ndarray, np.ndarray]], under: Mapping[str, str], path: Path
 ) -> None:
     """A heat map of each alone and of all pairs, with the accuracies in its squares.
 

@@ -92,16 +92,12 @@ class FrontEndStudy(ClarStudy):
         from soundalike.eval.study.figure import draw_groups
 
         levels = self.levels["frontend"]
-        kinds = [(o, reader) for o in self.levels["objective"] for reader in (LINEAR, HEAD)]
-        bars = results.by_title(
-            lambda task: {
-                f"{objective}, {reader}": [
-                    results.accuracy(task, reader=reader, frontend=level, objective=objective) for level in levels
-                ]
-                for objective, reader in kinds
-                if reader == LINEAR or objective == "supervised"
-            }
-        )
+        named = {
+            f"{objective}, {reader}": {"objective": objective, "reader": reader}
+            for objective in self.levels["objective"]
+            for reader in ((LINEAR, HEAD) if objective == "supervised" else (LINEAR,))
+        }
+        bars = results.lines("frontend", levels, named)
         draw_groups(levels, bars, results.baseline_lines("frontend", levels), out / FIGURE)
         caption = (
             "Error bars are standard deviations over seeds. Grey: linear probes without any training; each front end "

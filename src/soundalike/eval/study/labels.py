@@ -149,18 +149,10 @@ class LabelStudy(ClarStudy):
         from soundalike.eval.study.figure import draw_curves
 
         parts = sorted(results.levels("labels"))
-        rows = {
-            reader: results.by_title(
-                lambda task, reader=reader: {  # type: ignore[misc]
-                    f"{method}, frozen" if method == FIRST_STAGE else method: [
-                        results.accuracy(task, reader=reader, method=method, labels=part) for part in parts
-                    ]
-                    for method in METHODS
-                    if reader == LINEAR or method != FIRST_STAGE
-                }
-            )
-            for reader in (LINEAR, HEAD)
-        }
+        names = {method: f"{method}, frozen" if method == FIRST_STAGE else method for method in METHODS}
+        named = {names[method]: {"method": method} for method in METHODS}
+        heads = {name: {**of, "reader": HEAD} for name, of in named.items() if name != names[FIRST_STAGE]}
+        rows = {LINEAR: results.lines("labels", parts, named), HEAD: results.lines("labels", parts, heads)}
         ticks = [self.word("labels", part) for part in parts]
         draw_curves("labels", parts, rows, results.baseline_lines("labels", parts), out / FIGURE, ticks)
         caption = (

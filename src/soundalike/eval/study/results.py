@@ -118,19 +118,33 @@ class Results:
         """Title of each task's panel, and of that of their mean, to a value."""
         return {"mean of the tasks" if task is None else task: value(task) for task in self.columns}
 
+    def lines(
+        self, factor: str, levels: Sequence[Any], named: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, dict[str, list[Summary | None]]]:
+        """Lines or bars of a figure.
+
+        Args:
+            factor: what varies along a line.
+            levels: its levels.
+            named: name of each line to what else `accuracy` takes.
+
+        Returns:
+            Title of each panel to name of the line to its accuracy at every level.
+        """
+        return self.by_title(
+            lambda task: {
+                name: [self.accuracy(task, **{factor: level, **of}) for level in levels] for name, of in named.items()
+            }
+        )
+
     def baseline_lines(self, factor: str, levels: Sequence[Any]) -> dict[str, dict[str, list[Summary | None]]]:
-        """Title of each panel to name of the baseline to its accuracy at every level of a factor."""
-        lines: dict[str, tuple[str, dict[str, Level]]] = {}
+        """`lines` of the baselines; several where one depends on other factors."""
+        named: dict[str, dict[str, Any]] = {}
         for row in self.rows:
             if row.baseline and row.reader == LINEAR:
                 others = {key: level for key, level in row.levels.items() if key != factor}
-                lines.setdefault(in_words(others, row.baseline), (row.baseline, others))
-        return self.by_title(
-            lambda task: {
-                name: [self.accuracy(task, baseline=of, **{factor: level, **others}) for level in levels]
-                for name, (of, others) in lines.items()
-            }
-        )
+                named[in_words(others, row.baseline)] = {"baseline": row.baseline, **others}
+        return self.lines(factor, levels, named)
 
     def table(
         self,
@@ -187,8 +201,4 @@ def _seen(row: Row) -> list[str]:
         return ["", "", ""]
     pairs = [of["pairs"] for of in row.trained.values()]
     rounds = [of["pairs"] / of["recordings"] for of in row.trained.values() if of.get("recordings")]
-    return [
-        str(len(row.by_seed)),
-        f"{round(float(np.mean(pairs))):,}",
-        f"{np.mean(rounds):.3g}" if rounds else "–",
-    ]
+    return [str(len(row.by_seed)), f"{round(float(np.mean(pairs))):,}", f"{np.mean(rounds):.3g}" if rounds else "–"]

@@ -59,7 +59,7 @@ class StudyFolder:
 
     Args:
         out: folder of the study; the same folder again goes on with it.
-        name: of the study.
+        name: name of the study.
         recipe: what the runs' overrides change.
         runs: the settings, seeds included, each with levels of its own.
         minutes: of training, over all runs: each gets a part in proportion to its share. None leaves each run the
@@ -165,7 +165,7 @@ class StudyFolder:
         """Trains and scores what is left.
 
         Args:
-            score: from a model file and its run to plain data.
+            score: function from a model file and its run to plain data.
             device: as `pretrain` takes it.
             quiet: no progress lines.
 
@@ -173,7 +173,7 @@ class StudyFolder:
             The runs that failed, each with a sentence. They are tried again when the study goes on.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C; what is finished is kept, and the run's run goes on the next time.
+            KeyboardInterrupt: after Ctrl-C; what is finished is kept, and the run goes on the next time.
             SoundalikeError: there are several GPUs to train on: each would need a process that runs this study too.
         """
         if device != "cpu" and torch.cuda.device_count() > 1:

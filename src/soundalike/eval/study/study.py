@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from soundalike.data.datasets import Dataset
+    from soundalike.model.embed_files import Embedder
 
 REPORT = "report.html"
 SUPERVISED: dict[str, Any] = {"head": "classifier", "objective": "supervised", "recordings.unlabelled": "drop"}
@@ -28,9 +29,9 @@ class Factor(NamedTuple):
     """What a study varies.
 
     Attributes:
-        heading: of its column in the table.
-        levels: those that are studied where no others are given.
-        known: all that there are; None where any number is one.
+        heading: heading of its column in the table.
+        levels: levels that are studied where no others are given.
+        known: all levels that there are; None where any number is one.
     """
 
     heading: str
@@ -56,6 +57,7 @@ class Study(ABC):
         sets: recipe keys that the study sets itself, and that ``settings`` cannot.
         probes: probes of every run.
         probe_sees_seed: whether a probe's training depends on the run's seed.
+        holds_out: whether runs are trained on the tasks, and one fold of each is held out.
         shares: how the budget is divided, in words.
 
     Raises:
@@ -71,14 +73,11 @@ class Study(ABC):
     sets: ClassVar[tuple[str, ...]]
     probes: ClassVar[tuple[str, ...]] = ("linear",)
     probe_sees_seed: ClassVar[bool] = False
+    holds_out: bool = True
     shares: ClassVar[str] = "in equal parts"
 
     def __init__(
-        self,
-        recipe: Recipe,
-        seeds: int | None = None,
-        settings: Mapping[str, Any] | None = None,
-        **levels: Any,
+        self, recipe: Recipe, seeds: int | None = None, settings: Mapping[str, Any] | None = None, **levels: Any
     ) -> None:
         seeds, settings = self.default_seeds if seeds is None else seeds, settings or {}
         if seeds < 1:
@@ -100,11 +99,6 @@ class Study(ABC):
         """
         if key.removesuffix(".name").rpartition(".")[2].replace("-", "_") in self.sets:
             raise SoundalikeError(f"{option} {key}: the study {self.name} sets this itself, for each of its runs.")
-
-    @property
-    def holds_out(self) -> bool:
-        """Whether runs are trained on the tasks, and one fold of each is held out."""
-        return True
 
     @abstractmethod
     def runs(self, tasks: Sequence[Task]) -> list[Run]:
@@ -221,25 +215,24 @@ class Study(ABC):
 
         seeds = sorted({int(run.levels["seed"]) for run in folder.runs})
 
-        def log_mel() -> list[dict[str, Any]]:
+        def measured(embedder: Embedder, seeds: Sequence[int], levels: Mapping[str, Level]) -> list[dict[str, Any]]:
             found = []
             for task in tasks:
-                embedded = embed(LogMelStatistics(), task.dataset)
-                for seed in seeds if self.probe_sees_seed else seeds[:1]:
-                    found += [{"task": task.name, "seed": seed, **one} for one in self.measure(*embedded, seed)]
+                vectors, dataset = embed(embedder, task.dataset)
+                for seed in seeds:
+                    for one in self.measure(vectors, dataset, seed):
+                        more = {"levels": {**levels, **one.get("levels", {})}}
+                        found.append({"task": task.name, "seed": seed, **one, **more})
             return found
 
+        def log_mel() -> list[dict[str, Any]]:
+            return measured(LogMelStatistics(), seeds if self.probe_sees_seed else seeds[:1], {})
+
         def untrained() -> list[dict[str, Any]]:
-            found = []
-            for levels, recipe in self.untrained():
-                model = SoundModel(recipe).to(where)
-                for seed in seeds:
-                    embedder = model.untrained(seed)
-                    for task in tasks:
-                        for one in self.measure(*embed(embedder, task.dataset), seed):
-                            more = {**levels, **one.get("levels", {})}
-                            found.append({"task": task.name, "seed": seed, **one, "levels": more})
-            return found
+            models = [(SoundModel(recipe).to(where), levels) for levels, recipe in self.untrained()]
+            return [
+                one for model, levels in models for s in seeds for one in measured(model.untrained(s), [s], levels)
+            ]
 
         computed = {LOG_MEL_STATISTICS: log_mel, UNTRAINED_ENCODER: untrained}
         return {name: folder.extra(name, compute) for name, compute in computed.items()}
@@ -292,17 +285,7 @@ class ClarStudy(Study):
     Al-Tahan and Mohsenzadeh, "CLAR: Contrastive Learning of Auditory Representations", AISTATS 2021, arXiv 2010.09542.
     """
 
-    sets: ClassVar[tuple[str, ...]] = (
-        "task",
-        "data",
-        "fold",
-        "labels",
-        "label_seed",
-        "unlabelled",
-        "seed",
-        "minutes",
-        "start",
-    )
+    sets = tuple("task data fold labels label_seed unlabelled seed minutes start".split())
 
     def __init__(self, recipe: Recipe, *rest: Any, **levels: Any) -> None:
         super().__init__(recipe, *rest, **levels)

@@ -72,15 +72,11 @@ class VaryStudy(Study):
         for varied in self.recipes:
             if varied.training and any(place[0] != "training" for place in places):
                 varied.build()  # so that a value that does not fit is found before anything is trained
+        self.holds_out = any(recipe.recordings is not None for recipe in self.recipes)
 
     def _combinations(self, keys: Sequence[str]) -> list[dict[str, Any]]:
         """Values of these keys, in every combination; the last key changes first."""
         return [dict(zip(keys, values, strict=True)) for values in product(*(self.levels[key] for key in keys))]
-
-    @property
-    def holds_out(self) -> bool:
-        """Whether a run hears recordings."""
-        return any(recipe.recordings is not None for recipe in self.recipes)
 
     def runs(self, tasks: Sequence[Task]) -> list[Run]:
         """The runs, those of the first seed first."""
@@ -101,18 +97,13 @@ class VaryStudy(Study):
 
         first, *others = self.factors
         places = [_as_level(level) for level in self.levels[first]]
-        lines: list[dict[str, Any]] = [{**_as_levels(values)} for values in self._combinations(others)]
-        shown = [reader for reader in (LINEAR, HEAD) if any(row.reader == reader for row in results.rows)]
+        several = [key for key in others if len(self.levels[key]) > 1]
+        combinations = [_as_levels(values) for values in self._combinations(others)]
+        named = {in_words({key: of[key] for key in several}) or "trained": of for of in combinations}
         rows = {
-            reader: results.by_title(
-                lambda task, reader=reader: {  # type: ignore[misc]
-                    in_words({key: level for key, level in line.items() if len(self.levels[key]) > 1}) or "trained": [
-                        results.accuracy(task, reader=reader, **{first: place, **line}) for place in places
-                    ]
-                    for line in lines
-                }
-            )
-            for reader in shown
+            reader: results.lines(first, places, {name: {**of, "reader": reader} for name, of in named.items()})
+            for reader in (LINEAR, HEAD)
+            if any(row.reader == reader for row in results.rows)
         }
         draw_curves(first, places, rows, results.baseline_lines(first, places), out / FIGURE)
         caption = "Error bars are standard deviations over seeds; grey are linear probes without any training."
