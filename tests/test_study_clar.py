@@ -119,7 +119,7 @@ def test_means_are_over_tasks_within_a_seed_and_then_over_seeds() -> None:
     assert results.accuracy(None, baseline="both") == pytest.approx((45, 15, 2))
     assert results.accuracy(None, baseline="one") is None
     head, rows, lead = results.table({"kind": "kind"}, lambda _, level: str(level), lambda row: row.reader)
-    assert (head, lead) == (["kind", "read by", "seeds", "pairs a run", "rounds", "a", "b", "mean"], 2)
+    assert (head, lead) == (["kind", "read by", "seeds", "pairs a run", "epochs", "a", "b", "mean"], 2)
     assert rows == [
         ["both", "linear probe", "", "", "", "30.0 ± 10.0", "60.0 ± 20.0", "45.0 ± 15.0"],
         ["one", "linear probe", "", "", "", "20.0", "–", "–"],

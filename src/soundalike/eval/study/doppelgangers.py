@@ -53,7 +53,7 @@ class DoppelgangerStudy(Study):
         "pool": Factor("pairs are", (POOL,)),
     }
     default_recipe = "doppelgangers-cpu"
-    sets = ("delta", "voice", "augment", "pool", "targets", "seed", "minutes")
+    sets = (*Study.sets, "delta", "voice", "augment", "pool", "targets")
     probes = ("linear", "knn")
     holds_out = False
 

@@ -165,12 +165,12 @@ class Results:
             Headings, rows, and how many columns say what a row is.
         """
         rows = sorted((row for row in self.rows if row.reader in readers), key=order)
-        head = [*factors.values(), "read by", "seeds", "pairs a run", "rounds", "parameters"]
+        head = [*factors.values(), "read by", "seeds", "pairs a run", "epochs", "parameters"]
         head += ["mean" if task is None else task for task in self.columns]
         several = len({row.reader for row in rows}) > 1
         sizes = {frozenset(row.parameters) for row in rows if row.parameters}
         heard = any(of.get("recordings") for row in rows for of in row.trained.values())
-        hidden = {"read by": not several, "rounds": not heard, "parameters": len(sizes) < 2}
+        hidden = {"read by": not several, "epochs": not heard, "parameters": len(sizes) < 2}
         kept = [i for i, name in enumerate(head) if not hidden.get(name, False)]
         text = [[self._text(row, factors, word)[i] for i in kept] for row in rows]
         return [head[i] for i in kept], text, len(factors) + several
@@ -200,5 +200,5 @@ def _seen(row: Row) -> list[str]:
     if not row.trained:
         return ["", "", ""]
     pairs = [of["pairs"] for of in row.trained.values()]
-    rounds = [of["pairs"] / of["recordings"] for of in row.trained.values() if of.get("recordings")]
-    return [str(len(row.by_seed)), f"{round(float(np.mean(pairs))):,}", f"{np.mean(rounds):.3g}" if rounds else "–"]
+    epochs = [of["pairs"] / of["recordings"] for of in row.trained.values() if of.get("recordings")]
+    return [str(len(row.by_seed)), f"{round(float(np.mean(pairs))):,}", f"{np.mean(epochs):.3g}" if epochs else "–"]

@@ -70,7 +70,7 @@ class Study(ABC):
     factors: Mapping[str, Factor]
     default_recipe: ClassVar[str] = "clar-cpu"
     default_seeds: ClassVar[int] = 1
-    sets: ClassVar[tuple[str, ...]]
+    sets: ClassVar[tuple[str, ...]] = ("task", "data", "fold", "label_seed", "seed", "minutes")
     probes: ClassVar[tuple[str, ...]] = ("linear",)
     probe_sees_seed: ClassVar[bool] = False
     holds_out: bool = True
@@ -261,8 +261,8 @@ class Study(ABC):
         about += " Means over seeds; ± is the standard deviation over seeds."
         headings = {name: factor.heading for name, factor in self.factors.items()}
         head, rows, lead = results.table(headings, self.word, lambda row: self.order(row, results))
-        if "rounds" in head:
-            about += " A round shows every clip that a run hears once."
+        if "epochs" in head:
+            about += " An epoch shows every clip that a run hears once."
         protocols = [(name, of["held_out"], str(of["clips"])) for name, of in definition["tasks"].items()]
         sections = [
             paragraph(about, soft=True),
@@ -285,7 +285,7 @@ class ClarStudy(Study):
     Al-Tahan and Mohsenzadeh, "CLAR: Contrastive Learning of Auditory Representations", AISTATS 2021, arXiv 2010.09542.
     """
 
-    sets = tuple("task data fold labels label_seed unlabelled seed minutes start".split())
+    sets = (*Study.sets, "labels", "unlabelled", "start")
 
     def __init__(self, recipe: Recipe, *rest: Any, **levels: Any) -> None:
         super().__init__(recipe, *rest, **levels)

@@ -39,7 +39,6 @@ class VaryStudy(Study):
     title = "Recipe keys, varied"
     about = "Accuracy on frozen embeddings, in %. A linear probe sees the labels of all training clips."
     default_recipe = "doppelgangers-cpu"
-    sets = ("task", "data", "fold", "label_seed", "seed", "minutes")
     probes = ("linear", "knn")
 
     def __init__(
