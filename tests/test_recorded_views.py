@@ -207,18 +207,18 @@ def test_every_clip_is_seen_once_in_each_round(clips: TrainingClips, seed: int, 
     first = time * 9
     # three rounds in batches, some of which lie across two rounds or are larger than one
     numbers = torch.arange(first, first + 27)
-    seen = torch.cat([shown.shown(seed, some) for some in numbers.split(batch)])
+    seen = torch.cat([shown.clip_of(seed, some) for some in numbers.split(batch)])
     rounds = seen.view(3, 9)
     assert rounds.sort(1).values.tolist() == [list(range(9))] * 3
-    assert torch.equal(seen, shown.shown(seed, numbers))
-    assert torch.equal(shown.shown(seed, HELD_OUT + numbers), seen)
+    assert torch.equal(seen, shown.clip_of(seed, numbers))
+    assert torch.equal(shown.clip_of(seed, HELD_OUT + numbers), seen)
 
 
 def test_every_round_has_an_order_of_its_own(clips: TrainingClips) -> None:
     shown = views(clips)
-    orders = [tuple(shown.shown(0, torch.arange(9 * time, 9 * time + 9)).tolist()) for time in range(50)]
+    orders = [tuple(shown.clip_of(0, torch.arange(9 * time, 9 * time + 9)).tolist()) for time in range(50)]
     assert len(set(orders)) == 50
-    assert tuple(shown.shown(1, torch.arange(9)).tolist()) != orders[0]
+    assert tuple(shown.clip_of(1, torch.arange(9)).tolist()) != orders[0]
     assert shown.pairs_per_epoch == 9
 
 

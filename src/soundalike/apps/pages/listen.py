@@ -33,7 +33,7 @@ from soundalike.apps.pages.difference import (
 from soundalike.audio import read
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import check_file, replacing
-from soundalike.eval.probe.floor import LOG_MEL_STATISTICS, LogMelStatistics
+from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, LogMelStatistics
 from soundalike.model.model import SoundModel
 from soundalike.model.recipe import SECTIONS, Recipe
 from soundalike.synth import Synthesizer
@@ -96,10 +96,10 @@ def listen(recipe: Recipe, out: str | Path, model: SoundModel | None = None, cou
         pairs, patches = views.batch(seed, indices), views.patches(seed, indices[:count])
         changes = [differences(voice, *both) for both in zip(*patches, strict=True)]
     sounds = torch.cat((pairs.first, pairs.second)).numpy()  # (2 (count + CROWD), samples)
-    floor = LogMelStatistics()
-    resampled = [read.prepare(sound, voice.sample_rate, floor.sample_rate) for sound in sounds]
+    baseline = LogMelStatistics()
+    resampled = [read.prepare(sound, voice.sample_rate, baseline.sample_rate) for sound in sounds]
     name = f"{'trained' if model.training else 'untrained'} encoder"
-    vectors = {name: model.embed(sounds, voice.sample_rate), LOG_MEL_STATISTICS: floor(resampled)}
+    vectors = {name: model.embed(sounds, voice.sample_rate), LOG_MEL_STATISTICS: baseline(resampled)}
     scores = [likeness(name, x[: count + CROWD], x[count + CROWD :], count) for name, x in vectors.items()]
     shown = zip(pairs.first, pairs.second, changes, strict=False)  # as many as there are changes
     sections = [_pair(i, voice, torch.stack(both), found, scores) for i, (*both, found) in enumerate(shown)]

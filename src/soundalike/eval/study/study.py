@@ -210,7 +210,7 @@ class Study(ABC):
 
     def _baselines(self, folder: StudyFolder, tasks: Sequence[Task], where: str) -> dict[str, list[dict[str, Any]]]:
         """Measurements of what has learned nothing, by name."""
-        from soundalike.eval.probe.floor import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
+        from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
         from soundalike.model.model import SoundModel
 
         seeds = sorted({int(run.levels["seed"]) for run in folder.runs})
