@@ -8,7 +8,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundalike.commands.arguments import add_sounds, check_apart, name_broken, number, path, read_sounds, whole
+from soundalike.commands.arguments import (
+    TABLES,
+    add_sounds,
+    check_apart,
+    name_broken,
+    number,
+    path,
+    read_sounds,
+    whole,
+)
 from soundalike.core.errors import AudioError, SoundalikeError
 
 if TYPE_CHECKING:
@@ -23,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with", dest="taught", required=True, type=path, metavar="FILE", help="what soundalike teach wrote"
     )
-    parser.add_argument("--out", type=path, help="file to write: .csv or .jsonl (default: CSV on stdout)")
+    parser.add_argument("--out", type=path, help=f"table to write: {TABLES} (default: CSV on stdout)")
     parser.add_argument("--every", type=number, help="seconds: a time line of events, and not a label for each file")
     parser.add_argument("--window", type=number, help="with --every: seconds that are heard at once (default: taught)")
     parser.add_argument(
@@ -45,10 +54,11 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     from soundalike.apps.classifier import SHARE, Taught, writing
     from soundalike.core.memory import keep_freed_memory
+    from soundalike.data.table_writer import check_table
 
     keep_freed_memory()
-    writing.check_table(options.out)
     if options.out is not None:
+        check_table(options.out)
         check_apart(options.out, options.files)
     files = read_sounds(options)
     labels = None if options.labels is None else writing.label_files(options.labels, files)
@@ -85,11 +95,12 @@ def _name(taught: Taught, files: list[Path], options: argparse.Namespace, share:
     from soundalike.apps.classifier import writing
     from soundalike.apps.classifier.files import classify_files
     from soundalike.audio.background import failure, file_progress
+    from soundalike.data.table_writer import open_table
 
     broken = []
     top = min(options.top, len(taught.classes))
     with (
-        writing.open_table(options.out, writing.answer_columns(top)) as table,
+        open_table(options.out, writing.answer_columns(top)) as table,
         file_progress(len(files), True, "classifying") as advance,
     ):
         for file, answer in classify_files(taught, files, share):
@@ -107,9 +118,10 @@ def _follow(
     """The events of each recording; gives the broken ones."""
     from soundalike.apps.classifier import time_line, writing
     from soundalike.audio.background import failure
+    from soundalike.data.table_writer import open_table
 
     broken = []
-    with writing.open_table(options.out, writing.EVENT_COLUMNS) as table, _progress(files) as heard:
+    with open_table(options.out, writing.EVENT_COLUMNS) as table, _progress(files) as heard:
         for place, file in enumerate(files):
             with ExitStack() as open_files:
                 stream = None

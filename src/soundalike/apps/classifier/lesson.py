@@ -62,7 +62,7 @@ def teach(
     """A classifier of somebody's sounds; `hold_lesson` tells more about how that went.
 
     Args:
-        data: a folder with a sub-folder for each class, or a CSV table with the columns path and label.
+        data: a folder with a sub-folder for each class, or a table with the columns path and label.
         model: the encoder, or where it lies; the one that ships with the package where not given.
         task: how the data is read, one of `datasets.TASKS`; told from it where not given.
         window: seconds of a window in a time line; the median length of the clips, at most one second, where not

@@ -11,7 +11,7 @@ import numpy as np
 
 from soundalike.audio import read as audio
 from soundalike.core.errors import SoundalikeError, nearest
-from soundalike.data import datasets
+from soundalike.data import datasets, tables
 from soundalike.data.datasets import folder as folders
 from soundalike.data.datasets import manifest
 from soundalike.data.datasets.folds import identical
@@ -64,7 +64,7 @@ class Listing:
 
 
 def read(data: str | Path, task: str | None = None) -> Listing:
-    """The clips of a folder per class, of a CSV table, or of a published data set.
+    """The clips of a folder per class, of a table, or of a published data set.
 
     Args:
         data: a folder with a sub-folder for each class; a table as the task ``manifest`` takes it, or the folder that
@@ -97,10 +97,10 @@ def _told(data: Path) -> str:
     if not data.is_dir():
         if data.suffix.lower() in audio.SUFFIXES:
             raise SoundalikeError(f"{data}: one sound; give a folder with a sub-folder of sounds for each class.")
-        if not manifest.header(data):
+        if not tables.columns_in(data):
             raise SoundalikeError(
-                f"{data}: not a table of clips; give a CSV file whose first line names the columns path and label, or "
-                "a folder with a sub-folder for each class."
+                f"{data}: not a table of clips; give one ({', '.join(tables.SUFFIXES)}) with the columns path and "
+                "label, or a folder with a sub-folder for each class."
             )
         return "manifest"
     classes = [path for path in folders.class_folders(data) if folders.has_audio(path)]
@@ -119,7 +119,7 @@ def _told(data: Path) -> str:
     if folders.has_audio(data):
         raise SoundalikeError(
             f"{data}: holds sounds, but no sub-folders; put the sounds of each class into a sub-folder of their own, "
-            "or give a CSV table with the columns path and label."
+            "or give a table with the columns path and label."
         )
     raise SoundalikeError(
         f"{data}: holds no sounds; give a folder with a sub-folder for each class ({', '.join(audio.SUFFIXES)})."
@@ -140,12 +140,13 @@ def _table(data: Path) -> Listing:
     datasets.located("manifest", data)  # says what is wrong with the place
     source = data
     if data.is_dir():
-        tables = manifest.tables_in(data)
-        source = tables[0] if len(tables) == 1 else data
-    if source.is_dir() or any(row.cells["fold"] or row.cells["split"] for row in manifest.lines(source)):
+        found = manifest.tables_in(data)
+        source = found[0] if len(found) == 1 else data
+    rows = [] if source.is_dir() else manifest.clips_of(source)
+    if source.is_dir() or rows[0].split or rows[0].fold is not None:
         dataset = manifest.read(data)
         return Listing(dataset.paths, dataset.labels, [], dataset, dataset.missing)
-    listed = manifest.without_repeats(source, manifest.clips_of(source))
+    listed = manifest.without_repeats(source, rows)
     clips = [clip for clip in listed if manifest.is_there(source, clip)]
     if not clips:
         manifest.read(data)  # says that none of the files is there

@@ -5,7 +5,6 @@ Al-Tahan and Mohsenzadeh 2021 (arXiv 2010.09542), section 5.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.data.training_clips import choose_labels
+from soundalike.data.training_clips import choose_labels, read_record
 from soundalike.eval.study.report import picture
 from soundalike.eval.study.results import Level, Results, Row
 from soundalike.eval.study.runs import Run
@@ -188,8 +187,7 @@ def labelled_clips(run: Path, fraction: float | None = None, seed: int = 0) -> l
     """
     from soundalike.train.pretrain import CLIPS
 
-    with (run / CLIPS).open(newline="", encoding="utf-8") as stream:
-        clips = [clip for clip in csv.DictReader(stream) if clip["label"]]  # files that failed have none
+    clips = [clip for clip in read_record(run / CLIPS) if clip["label"]]  # files that failed have none
     seen = np.array([clip["labelled"] == "1" for clip in clips])
     if fraction is not None:
         classes = sorted({clip["label"] for clip in clips})
@@ -202,8 +200,8 @@ def rows_of(dataset: Dataset, paths: Sequence[str]) -> np.ndarray:
     """Training rows with these paths, written as ``clips.csv`` writes them."""
     wanted = set(paths)
     train = next(iter(dataset.splits())).train
-    written = [str(path).encode("utf-8", "backslashreplace").decode() for path in dataset.paths]
-    return np.array([row for row in train if written[row] in wanted], dtype=int)
+    paths_of = [str(path) for path in dataset.paths]
+    return np.array([row for row in train if paths_of[row] in wanted], dtype=int)
 
 
 def probe(vectors: np.ndarray, dataset: Dataset, rows: np.ndarray) -> dict[str, Any]:
