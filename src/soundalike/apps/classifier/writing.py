@@ -6,23 +6,23 @@ from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any
 
-from soundalike.apps.classifier.answer import Answer
-from soundalike.apps.classifier.timeline import Event
+from soundalike.apps.classifier.classifier import Prediction
+from soundalike.apps.classifier.recordings import Event
 from soundalike.audio import read
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import make_folder
 
 
-def answer_columns(top: int) -> list[str]:
-    """Columns of `answer_row`."""
+def prediction_columns(top: int) -> list[str]:
+    """Columns of `prediction_row`."""
     ranked = [f"{what}_{place}" for place in range(1, top + 1) for what in ("label", "probability")]
     return ["path", "label", "probability", "distance", *ranked]
 
 
-def answer_row(path: Path, answer: Answer, top: int) -> list[Any]:
+def prediction_row(path: Path, prediction: Prediction, top: int) -> list[Any]:
     """The row of a file; with its ``top`` most likely classes, whether it is one of them or not."""
-    ranked = [*answer.probabilities.items(), *[(None, None)] * top][:top]
-    return [str(path), answer.label, answer.probability, answer.distance, *chain.from_iterable(ranked)]
+    ranked = [*prediction.probabilities.items(), *[(None, None)] * top][:top]
+    return [str(path), prediction.label, prediction.probability, prediction.distance, *chain.from_iterable(ranked)]
 
 
 EVENT_COLUMNS = ["path", "start", "end", "label", "probability"]

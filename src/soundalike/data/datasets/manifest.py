@@ -65,6 +65,26 @@ class ListedClip:
     split: str
 
 
+@dataclass(frozen=True)
+class ClipTable:
+    """What was read of a table.
+
+    Attributes:
+        source: its file.
+        clips: the rows whose files are there, at least one; each file once.
+        missing: number of listed files that are not there.
+    """
+
+    source: Path
+    clips: list[ListedClip]
+    missing: int
+
+    @property
+    def divided(self) -> bool:
+        """Whether the table brings folds or lists of its own."""
+        return bool(self.clips[0].split) or self.clips[0].fold is not None
+
+
 def holds(data: Path) -> bool:
     """Whether it is a file, or a folder with a table of clips directly in it."""
     return data.is_file() or bool(tables_in(data))
@@ -93,6 +113,18 @@ def read(data: Path) -> Dataset:
         SoundalikeError: a cell cannot be used (the sentence says which row and column), a group lies in more than one
             fold or in train and test, no file is there, or there is too little to train and test on.
     """
+    return as_dataset(read_clips(data))
+
+
+def read_clips(data: Path) -> ClipTable:
+    """The clips of a table whose files are there, each file once, without folds being made.
+
+    Args:
+        data: the table, or a folder with one such table directly in it.
+
+    Raises:
+        SoundalikeError: a cell cannot be used, a group lies in more than one fold or part, or no file is there.
+    """
     source = data
     if data.is_dir():
         tables = tables_in(data)
@@ -109,6 +141,12 @@ def read(data: Path) -> Dataset:
             f"{source}: none of its {len(listed)} files is there; the first one, of row {first.row}, was looked for "
             f"at {first.path}: paths are relative to the table's folder."
         )
+    return ClipTable(source, clips, len(listed) - len(clips))
+
+
+def as_dataset(table: ClipTable) -> Dataset:
+    """The clips of a table as a data set, by the table's own folds or lists, or in folds that are made."""
+    source, clips, missing = table.source, table.clips, table.missing
     folds: list[int] | None = None
     splits: list[str] | None = None
     if clips[0].split:
@@ -118,7 +156,6 @@ def read(data: Path) -> Dataset:
         folds, protocol = _given_folds(source, clips)
     else:
         folds, protocol = _made_folds(source, clips)
-    missing = len(listed) - len(clips)
     gone = f" ({missing} of its files are missing)" if missing else ""
     for part in ("train", "test"):
         if splits is not None and part not in splits:

@@ -197,7 +197,7 @@ def labelled_clips(run: Path, fraction: float | None = None, seed: int = 0) -> l
 
 
 def rows_of(dataset: Dataset, paths: Sequence[str]) -> np.ndarray:
-    """Training rows with these paths."""
+    """Training rows with these paths, written as ``clips.csv`` writes them."""
     wanted = set(paths)
     train = next(iter(dataset.splits())).train
     paths_of = [str(path) for path in dataset.paths]
