@@ -92,7 +92,8 @@ def calibrate(held_out: np.ndarray, fitted: np.ndarray) -> np.ndarray:
 def threshold(distances: np.ndarray, share: float) -> float:
     """The distance that a new sound of the classes exceeds with at most this probability.
 
-    That holds where 1 / (n + 1) is at most the share; with fewer clips it is the largest of their distances.
+    That holds where 1 / (n + 1) is at most the share; with fewer clips it is the
+    interpolated quantile, since the largest of a few distances may be that of one odd clip.
 
     Args:
         distances: what `calibrate` returned, (n,), at least one.
@@ -101,7 +102,9 @@ def threshold(distances: np.ndarray, share: float) -> float:
     Source: split conformal prediction, Papadopoulos et al. 2002; the rank is ceil((n + 1) (1 - share)).
     """
     rank = int(np.ceil((len(distances) + 1) * (1 - share) - 1e-9))
-    return float(distances[min(max(rank, 1), len(distances)) - 1])
+    if rank > len(distances):
+        return float(np.quantile(distances, 1 - share))
+    return float(distances[max(rank, 1) - 1])
 
 
 def _directions(rows: np.ndarray) -> np.ndarray | None:
