@@ -110,7 +110,14 @@ def test_teach_refuses_in_one_sentence(barks: Path, cli: Cli, tmp_path: Path) ->
         ("teach", barks, "--out", tmp_path / "a.pt"): "has to end in .safetensors",
         ("teach", barks, "--out", tmp_path): "is a folder",
         ("teach", barks, "--out", tmp_path / "a.safetensors", "--window", "0"): "must be above 0",
-        ("teach", barks, "--out", tmp_path / "a.safetensors", "--report", tmp_path / "a.pdf"): ".html or .csv",
+        (
+            "teach",
+            barks,
+            "--out",
+            tmp_path / "a.safetensors",
+            "--report",
+            tmp_path / "a.pdf",
+        ): "tables are .html, .csv, .tsv, ",
     }
     for arguments, said in cases.items():
         code, out, err = cli(*arguments)
@@ -166,7 +173,7 @@ def test_classify_refuses_in_one_sentence(
         ("classify", recording, "--with", recording): "not a model",
         ("classify", recording, "--with", taught, "--labels", tmp_path / "l.txt"): "give --every",
         ("classify", recording, "--with", taught, "--every", 0): "--every is 0 s",
-        ("classify", recording, "--with", taught, "--out", tmp_path / "r.xlsx"): "not as '.xlsx'",
+        ("classify", recording, "--with", taught, "--out", tmp_path / "r.xlsx"): "or .parquet, not '.xlsx'",
         ("classify", recording, "--with", taught, "--none-of-these", 1): "below 1",
         ("classify", barks, "--with", taught, "--every", 1, "--labels", tmp_path / "l.txt"): "give a folder",
     }

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from soundalike.core.compile import use_cache
 from soundalike.synth import VOICES, Scene, Synthesizer
 from soundalike.synth.approximation import polynomial_cosine, rational_tanh
 
@@ -119,3 +120,19 @@ def test_rational_tanh_is_a_tanh() -> None:
     exact = np.tanh(x.double().numpy())
     assert np.abs(rational_tanh(x).numpy() - exact).max() < 1.5e-6
     assert float(rational_tanh(torch.zeros(()))) == 0.0
+
+
+@pytest.mark.parametrize("chosen", [None, "mine"])
+def test_compiled_functions_lie_with_the_other_caches(
+    chosen: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    monkeypatch.setenv("SOUNDALIKE_CACHE", str(tmp_path / "caches"))
+    if chosen is None:
+        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    else:
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / chosen))
+    cache_dir()  # as the import of Lightning does: it sets the variable where nobody has
+    use_cache()
+    assert cache_dir() == str(tmp_path / (chosen or "caches/compiled"))

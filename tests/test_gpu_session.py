@@ -24,9 +24,8 @@ from benchmarks.gpu import __main__ as session  # noqa: E402
 from benchmarks.gpu import pieces, plan  # noqa: E402
 from benchmarks.gpu.plan import Settings, Step  # noqa: E402
 from benchmarks.gpu.records import LOG, ROWS, Records, table  # noqa: E402
+from tests.hidden_packages import FOR_FILES, hide_packages  # noqa: E402
 
-NOT_THERE = ("librosa", "soundfile", "soxr", "pooch", "platformdirs", "matplotlib", "requests", "onnx", "pyarrow")
-"""Packages that a bare machine with a GPU need not have."""
 SMALL = Settings(device="cpu", small=True, minutes=1.0)
 NAMES = ("one", "two", "three")
 
@@ -57,19 +56,7 @@ def by_step(folder: Path) -> dict[str, dict[str, Any]]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a whole session, of tiny sizes, on a machine without the packages that it need not have."""
     packages, out = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("session") / "out"
-    (packages / "sitecustomize.py").write_text(
-        "import sys\n"
-        "from importlib.machinery import PathFinder\n"
-        "class Bare(PathFinder):\n"
-        "    @classmethod\n"
-        "    def find_spec(cls, name, path=None, target=None):\n"
-        f"        missing = name.partition('.')[0] in {NOT_THERE!r}\n"
-        "        return None if missing else super().find_spec(name, path, target)\n"
-        "    @classmethod\n"
-        "    def find_distributions(cls, context):\n"
-        f"        return [] if context.name in {NOT_THERE!r} else super().find_distributions(context)\n"
-        "sys.meta_path[sys.meta_path.index(PathFinder)] = Bare\n"
-    )
+    hide_packages(packages, FOR_FILES)
     done = command("--minutes", 10, "--out", out, packages=packages)
     assert done.returncode == 0, done.stdout + done.stderr + (out / LOG).read_text()
     return out

@@ -29,8 +29,6 @@ def prepare(waveform: Any, sample_rate: float, target_rate: float) -> np.ndarray
         AudioError: if the waveform is empty, has another shape or type, or holds NaN or infinite samples.
         SoundalikeError: if a sample rate is not a number between 100 Hz and 10 MHz.
     """
-    import soxr
-
     source, target = check_rate(sample_rate), check_rate(target_rate)
     samples = _scaled(_as_array(waveform))
     if samples.ndim not in (1, 2):
@@ -46,6 +44,8 @@ def prepare(waveform: Any, sample_rate: float, target_rate: float) -> np.ndarray
     check_finite(samples, "the waveform")
     if source == target:
         return samples
+    import soxr  # needed for other rates alone
+
     resampled = soxr.resample(samples, source, target, quality="HQ")
     check_finite(resampled, "the resampled waveform")  # values near the largest float can overflow
     return resampled if resampled.size else samples[:1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import os
 import threading
 from collections.abc import Sequence
@@ -12,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from soundalike.audio import read as audio
 from soundalike.audio.background import Failure, failure, file_progress
+from soundalike.audio.write import encoded
 from soundalike.core.errors import AudioError, SoundalikeError
 
 RATE = 16_000  # Hz
@@ -122,9 +121,7 @@ def excerpt(path: str | Path, seconds: float = SECONDS) -> tuple[bytes, float | 
         clip[len(clip) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
     if len(clip) < RATE // 10:  # less than a frame or two of MP3 is nothing to some decoders
         clip = np.pad(clip, (0, RATE // 10 - len(clip)))
-    stream = io.BytesIO()
-    soundfile.write(stream, clip, RATE, format="MP3")
-    return stream.getvalue(), length
+    return encoded(clip, RATE, "MP3"), length
 
 
 def _all(files: Sequence[Path], seconds: float, progress: bool) -> list[tuple[bytes, float | None] | AudioError]:

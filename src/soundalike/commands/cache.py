@@ -39,9 +39,10 @@ def run(options: argparse.Namespace) -> int:
         SoundalikeError: no cache has that name, or one cannot be removed.
     """
     from soundalike.audio import cache
+    from soundalike.core.files import cache_folder
 
     if options.where:
-        print(cache.cache_folder())
+        print(cache_folder())
         return 0
     if options.clear is None:
         _print(cache.list_caches(), cache.other_bytes())
@@ -60,6 +61,7 @@ def _print(caches: Sequence[CacheInfo], other: int) -> None:
     import time
 
     from soundalike.audio import cache
+    from soundalike.core.files import cache_folder
 
     table = [("name", "folder", "Hz", "clips", "hours", "size", "last used")]
     for info in caches:
@@ -81,6 +83,6 @@ def _print(caches: Sequence[CacheInfo], other: int) -> None:
             ]
             print("  ".join(cells).rstrip())
     else:
-        print(f"no decoded recordings in {cache.cache_folder()}")
+        print(f"no decoded recordings in {cache_folder()}")
     if other:
-        print(f"other: {cache.amount(other)} in {cache.cache_folder()}")
+        print(f"other: {cache.amount(other)} in {cache_folder()}")

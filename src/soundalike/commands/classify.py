@@ -8,7 +8,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundalike.commands.arguments import add_sounds, check_apart, name_broken, number, path, read_sounds, whole
+from soundalike.commands.arguments import (
+    TABLES,
+    add_sounds,
+    check_apart,
+    name_broken,
+    number,
+    path,
+    read_sounds,
+    whole,
+)
 from soundalike.core.errors import AudioError, SoundalikeError
 
 if TYPE_CHECKING:
@@ -23,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with", dest="classifier", required=True, type=path, metavar="FILE", help="file that soundalike teach wrote"
     )
-    parser.add_argument("--out", type=path, help="file to write: .csv or .jsonl (default: CSV on stdout)")
+    parser.add_argument("--out", type=path, help=f"table to write: {TABLES} (default: CSV on stdout)")
     parser.add_argument("--every", type=number, help="seconds: a time line of events, and not a label for each file")
     parser.add_argument(
         "--window", type=number, help="with --every: length of a window in seconds (default: the classifier's own)"
@@ -47,10 +56,11 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     from soundalike.apps.classifier import SHARE, SoundClassifier, writing
     from soundalike.core.memory import keep_freed_memory
+    from soundalike.data.table_writer import check_table
 
     keep_freed_memory()
-    writing.check_table(options.out)
     if options.out is not None:
+        check_table(options.out)
         check_apart(options.out, options.files)
     files = read_sounds(options)
     labels = None if options.labels is None else writing.label_files(options.labels, files)
@@ -89,11 +99,12 @@ def _name(
     from soundalike.apps.classifier import writing
     from soundalike.apps.classifier.recordings import classify_files
     from soundalike.audio.background import failure, file_progress
+    from soundalike.data.table_writer import open_table
 
     broken = []
     top = min(options.top, len(classifier.classes))
     with (
-        writing.open_table(options.out, writing.prediction_columns(top)) as table,
+        open_table(options.out, writing.prediction_columns(top)) as table,
         file_progress(len(files), True, "classifying") as advance,
     ):
         for file, prediction in classify_files(classifier, files, share):
@@ -115,9 +126,10 @@ def _follow(
     """The events of each recording; gives the broken ones."""
     from soundalike.apps.classifier import time_line, writing
     from soundalike.audio.background import failure
+    from soundalike.data.table_writer import open_table
 
     broken = []
-    with writing.open_table(options.out, writing.EVENT_COLUMNS) as table, _progress(files) as advance:
+    with open_table(options.out, writing.EVENT_COLUMNS) as table, _progress(files) as advance:
         for place, file in enumerate(files):
             with ExitStack() as open_files:
                 stream = None

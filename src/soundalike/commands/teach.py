@@ -7,7 +7,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from soundalike.commands.arguments import TASKS, check_apart, name_broken, number, path
+from soundalike.commands.arguments import TABLES, TASKS, check_apart, name_broken, number, path
 
 if TYPE_CHECKING:
     from soundalike.apps.classifier import TrainingReport
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "data",
         metavar="FOLDER",
         type=path,
-        help="folder with a sub-folder of sounds for each class, or a CSV table with the columns path and label",
+        help="folder with a sub-folder of sounds for each class, or a table with the columns path and label",
     )
     parser.add_argument("--out", type=path, required=True, help="file to write: encoder and classifier, .safetensors")
     parser.add_argument("--model", type=path, help="encoder: a model file or the folder of its run (default: shipped)")
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=number,
         help="length of a window of a long recording in seconds (default: as long as the clips, 0.5 to 1)",
     )
-    parser.add_argument("--report", type=path, help="confusion matrix as a file: .html or .csv")
+    parser.add_argument("--report", type=path, help=f"confusion matrix as a file: .html, or a table ({TABLES})")
     parser.add_argument("--device", default="cpu", help="default: cpu")
 
 

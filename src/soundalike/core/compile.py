@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 import torch
 
 from soundalike.core.errors import SoundalikeError
+from soundalike.core.files import cache_folder
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -17,6 +19,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _OPTIONS = {"cpp.enable_floating_point_contract_flag": "fast", "assert_indirect_indexing": False}
 # Left alone, the compiler writes long chains of arithmetic to memory in between.
 _ONE_KERNEL = {"realize_opcount_threshold": 2000, "realize_reads_threshold": 2000, "max_fusion_size": 1000}
+
+_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 class CompilationError(SoundalikeError):
@@ -37,9 +41,9 @@ def compiled(function: Function, one_kernel: bool = False) -> Function:
 
 def use_cache() -> None:
     """Keeps what is compiled where other caches of this user are, not where a restart clears it."""
-    import pooch
-
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(pooch.os_cache("soundalike"), "compiled"))
+    of_torch = os.path.join(tempfile.gettempdir(), "torchinductor_")  # what it sets itself when Lightning is imported
+    if os.environ.get(_CACHE, of_torch).startswith(of_torch):
+        os.environ[_CACHE] = str(cache_folder() / "compiled")
 
 
 @contextlib.contextmanager

@@ -10,6 +10,25 @@ from pathlib import Path
 
 from soundalike.core.errors import SoundalikeError
 
+CACHE_VARIABLE = "SOUNDALIKE_CACHE"
+"""Name of the environment variable that sets another folder for what can be made or fetched again."""
+
+
+def cache_folder() -> Path:
+    """The folder of everything that can be made or fetched again: decoded recordings, compiled functions.
+
+    Returns:
+        ``$SOUNDALIKE_CACHE`` where it is set, otherwise ``soundalike`` in the platform's folder for caches.
+    """
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(os.path.abspath(Path(chosen).expanduser()))
+    try:
+        from platformdirs import user_cache_path
+    except ImportError:  # a machine that was given no more than a training on synthetic sounds needs
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "soundalike"
+    return user_cache_path("soundalike").expanduser()
+
 
 def make_folder(folder: Path) -> Path:
     """Makes a folder where it is missing, and makes sure that files can be written to it.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import check_file
+from soundalike.core.files import check_file, replacing
+from soundalike.data.table_writer import check_table, open_table
 
 if TYPE_CHECKING:
     from soundalike.apps.classifier.classifier import SoundClassifier
@@ -42,32 +42,32 @@ def check_places(out: Path, report: Path | None) -> None:
     Raises:
         SoundalikeError: a place is a folder or not writable, or a suffix is another.
     """
-    for place, suffixes in ((out, (".safetensors",)), (report, (".html", ".csv"))):
-        if place is None:
-            continue
-        check_file(place)
-        if place.suffix.lower() not in suffixes:
-            raise SoundalikeError(f"{place}: its name has to end in {' or '.join(suffixes)}.")
+    check_file(out)
+    if out.suffix.lower() != ".safetensors":
+        raise SoundalikeError(f"{out}: its name has to end in .safetensors.")
+    if report is not None and report.suffix.lower() == ".html":
+        check_file(report)
+    elif report is not None:
+        check_table(report, (".html",))
 
 
 def write(report: TrainingReport, out: Path) -> None:
     """Writes the confusion matrix.
 
     Args:
-        report: of the training.
-        out: ``.csv`` for a table (true class, a column for each predicted class), ``.html`` for a page that needs
-            nothing else.
+        report: report of the training.
+        out: ``.html`` for a page that needs nothing else; otherwise a table (true class, a column for each predicted
+            class).
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-        if out.suffix.lower() == ".html":
-            stream.write(_page(report))
-            return
-        classes = report.classifier.classes
-        rows = report.estimate.confusion if report.estimate else [[0] * len(classes)] * len(classes)
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["true class", *classes])
-        writer.writerows([label, *counts] for label, counts in zip(classes, rows, strict=True))
+    if out.suffix.lower() == ".html":
+        with replacing(out, "the page") as partial:
+            partial.write_text(_page(report), encoding="utf-8", errors="backslashreplace")
+        return
+    classes = report.classifier.classes
+    rows = report.estimate.confusion if report.estimate else [[0] * len(classes)] * len(classes)
+    with open_table(out, ["true class", *classes], whole=True) as table:
+        for label, counts in zip(classes, rows, strict=True):
+            table.write([label, *counts])
 
 
 def _page(report: TrainingReport) -> str:

@@ -39,7 +39,7 @@ def teach(
     """Trains a classifier of labelled sounds; `teach_with_report` returns the estimated accuracy and warnings, too.
 
     Args:
-        data: a folder with a sub-folder for each class, or a CSV table with the columns path and label.
+        data: a folder with a sub-folder for each class, or a table with the columns path and label.
         model: the encoder, or the path of its file; the one that ships with the package where not given.
         task: how the data is read, one of `datasets.TASKS`; recognised from it where not given.
         window: seconds of a window in a time line; the median length of the clips, at most one second, where not

@@ -12,7 +12,7 @@ import numpy as np
 from soundalike.audio import read as audio
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.core.union_find import Links
-from soundalike.data import datasets
+from soundalike.data import datasets, tables
 from soundalike.data.datasets import folder as folders
 from soundalike.data.datasets import manifest
 from soundalike.data.datasets.folds import identical
@@ -70,7 +70,7 @@ class TrainingSet:
 
 
 def read(data: str | Path, task: str | None = None) -> TrainingSet:
-    """The clips of a folder per class, of a CSV table, or of a published data set.
+    """The clips of a folder per class, of a table, or of a published data set.
 
     Args:
         data: a folder with a sub-folder for each class; a table as the task ``manifest`` takes it, or the folder that
@@ -100,10 +100,10 @@ def read(data: str | Path, task: str | None = None) -> TrainingSet:
         raise SoundalikeError(f"{data}: {_why_no_classes(data, list(classes))}")
     if data.suffix.lower() in audio.SUFFIXES:
         raise SoundalikeError(f"{data}: one sound; give a folder with a sub-folder of sounds for each class.")
-    if not manifest.header(data):
+    if not tables.columns_in(data):
         raise SoundalikeError(
-            f"{data}: not a table of clips; give a CSV file whose first line names the columns path and label, or "
-            "a folder with a sub-folder for each class."
+            f"{data}: not a table of clips; give one ({', '.join(tables.SUFFIXES)}) with the columns path and label, "
+            "or a folder with a sub-folder for each class."
         )
     return _of_table(data)
 
@@ -121,7 +121,7 @@ def _why_no_classes(data: Path, classes: Sequence[str]) -> str:
     if folders.has_audio(data):
         return (
             "holds sounds, but no sub-folders; put the sounds of each class into a sub-folder of their own, or give a "
-            "CSV table with the columns path and label."
+            "table with the columns path and label."
         )
     return f"holds no sounds; give a folder with a sub-folder for each class ({', '.join(audio.SUFFIXES)})."
 
@@ -136,7 +136,7 @@ def _of_folder(data: Path, classes: Mapping[str, Sequence[Path]]) -> TrainingSet
 
 
 def _of_table(data: Path) -> TrainingSet:
-    table = manifest.read_table(data)
+    table = manifest.read_clips(data)
     if table.divided:
         return _of_dataset(manifest.as_dataset(table))
     paths, labels = [clip.path for clip in table.clips], np.array([clip.label for clip in table.clips])

@@ -14,7 +14,6 @@ from string import Template
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from soundalike.apps.pages.difference import (
     vocabulary,
 )
 from soundalike.audio import read
+from soundalike.audio.write import encoded
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import check_file, replacing
 from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, LogMelStatistics
@@ -264,6 +264,4 @@ def _png(levels: Tensor) -> str:
 
 
 def _wav(sound: Tensor, sample_rate: int) -> str:
-    stream = io.BytesIO()
-    soundfile.write(stream, sound.numpy(), sample_rate, format="WAV", subtype="PCM_16")
-    return base64.b64encode(stream.getvalue()).decode()
+    return base64.b64encode(encoded(sound.numpy(), sample_rate)).decode()

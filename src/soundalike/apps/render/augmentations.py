@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor
 
 from soundalike.apps.render.patches import picture_frontend
 from soundalike.audio import read
+from soundalike.audio.write import encoded
 from soundalike.core import random
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.core.files import make_folder
@@ -100,8 +100,7 @@ def render_augmentations(
     written = []
     for name, sound in sounds.items():
         file = out / f"{name}.wav"
-        with file.open("wb") as stream:  # soundfile takes no path that is not valid Unicode
-            soundfile.write(stream, (gain * sound).numpy(), sample_rate, format="WAV", subtype="PCM_16")
+        file.write_bytes(encoded((gain * sound).numpy(), sample_rate))
         written.append(file)
     shown = Path(path).name.encode("utf-8", "backslashreplace").decode()
     table = {

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor
 
+from soundalike.audio.write import encoded
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import make_folder
 from soundalike.nn.frontend import LogMel
@@ -67,8 +67,7 @@ def render(
     for i in range(count):
         for name, sound in sounds.items():
             path = out / f"patch-{i}-{name}.wav"
-            with path.open("wb") as stream:  # soundfile takes no path that is not valid Unicode
-                soundfile.write(stream, sound[i].numpy(), voice.sample_rate, format="WAV", subtype="PCM_16")
+            path.write_bytes(encoded(sound[i].numpy(), voice.sample_rate))
             written.append(path)
     table = {
         "voice": next((name for name, kind in VOICES.items() if type(voice) is kind), type(voice).__name__),

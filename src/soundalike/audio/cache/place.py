@@ -13,22 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from soundalike.core.errors import SoundalikeError
-
-VARIABLE = "SOUNDALIKE_CACHE"
-
-
-def cache_folder() -> Path:
-    """The folder of everything that can be made or fetched again.
-
-    Returns:
-        ``$SOUNDALIKE_CACHE`` where it is set, otherwise ``soundalike`` in the platform's folder for caches.
-    """
-    chosen = os.environ.get(VARIABLE)
-    if chosen:
-        return Path(os.path.abspath(Path(chosen).expanduser()))
-    import pooch
-
-    return Path(pooch.os_cache("soundalike")).expanduser()
+from soundalike.core.files import CACHE_VARIABLE, cache_folder
 
 
 def recordings_folder() -> Path:
@@ -77,6 +62,19 @@ class Place:
     def samples(self, build: str) -> Path:
         """The samples that an index or a journal refers to by ``build``."""
         return self.path / f"samples-{build}.bin"
+
+    def remains(self, build: str | None = None) -> list[Path]:
+        """Files of samples other than that of ``build``, and an index that was not finished."""
+        found = (*self.path.glob("samples-*.bin"), *self.path.glob(".index.partial"))
+        return [path for path in found if build is None or path != self.samples(build)]
+
+    def cleared(self) -> bool:
+        """Whether it is what a run that was killed while it removed the cache has left: no index and no journal."""
+        try:
+            files = set(self.path.iterdir())
+        except OSError:
+            return False
+        return files <= {*self.remains(), self.marks}
 
     def size(self) -> int:
         """Bytes on disk."""
@@ -135,7 +133,7 @@ def unwritable(error: OSError) -> SoundalikeError:
     """The sentence for a cache that cannot be written."""
     return SoundalikeError(
         f"{cache_folder()}: decoded recordings cannot be cached there ({error.strerror or error}); "
-        f"make room there, or set {VARIABLE} to another folder."
+        f"make room there, or set {CACHE_VARIABLE} to another folder."
     )
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from soundalike.audio.read import load
+from soundalike.audio.write import encoded
 from soundalike.core.errors import AudioError, SoundalikeError
-from soundalike.core.files import make_folder
+from soundalike.core.files import cache_folder, make_folder
 from soundalike.data.datasets.listing import audio_in
 
 BACKGROUND = "_background_noise_"
@@ -74,8 +75,6 @@ def cuts(folder: Path, wanted: Mapping[str, int]) -> tuple[list[Cut], list[str]]
             continue
         key.update(source.name.encode(errors="surrogateescape"))
         key.update(recordings[source.name].tobytes())
-    from soundalike.audio.cache import cache_folder
-
     place = cache_folder() / "prepared" / "speech-commands-silence" / key.hexdigest()[:16]
     found = []
     for split, count in wanted.items():
@@ -129,13 +128,11 @@ def _starts(lengths: Mapping[str, int], first: float, last: float, count: int) -
 
 def _write(path: Path, samples: np.ndarray) -> None:
     """Writes a file that is there whole or not at all, also where two programs write it at once."""
-    import soundfile
-
     # not a file of tempfile's, which nobody else could read where users share a cache
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         with temporary.open("xb") as stream:
-            soundfile.write(stream, samples, RATE, format="WAV", subtype="PCM_16")
+            stream.write(encoded(samples, RATE))
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
