@@ -35,9 +35,11 @@ def operations_per_sample(voice: str) -> float:
         return graph.forward
 
     with torch.no_grad():
-        units, *control = synthesizer._slow(synthesizer.draw(COUNT, generator=torch.Generator().manual_seed(0)))
+        units, *control = synthesizer._control_part(
+            synthesizer.draw(COUNT, generator=torch.Generator().manual_seed(0))
+        )
         keys = random.noise_keys(torch.arange(COUNT))
-        torch.compile(synthesizer._fast, backend=count, dynamic=False)(units, tuple(control), keys)
+        torch.compile(synthesizer._audio_part, backend=count, dynamic=False)(units, tuple(control), keys)
     return sum(counted)
 
 
@@ -51,7 +53,7 @@ def rendering(voice: str) -> Row:
 
     keep_freed_memory()
     synthesizer = VOICES[voice]()
-    synthesizer.compile_halves(COUNT)
+    synthesizer.compile_rendering(COUNT)
     slow, fast = synthesizer._halves
     with torch.no_grad():
         units, *control = slow(synthesizer.draw(COUNT, generator=torch.Generator().manual_seed(0)))

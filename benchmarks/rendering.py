@@ -40,7 +40,7 @@ def ours(voice: str, count: int = COUNT, device: str = "cpu") -> Callable[[], Te
     def render() -> Tensor:
         if not_compiled:  # in the first call, which is timed apart
             with contextlib.suppress(CompilationError):
-                not_compiled.pop().compile_halves(count)
+                not_compiled.pop().compile_rendering(count)
         with torch.inference_mode():
             noise_seeds.add_(count)
             sounds: Tensor = synthesizer(synthesizer.draw(count, generator=generator), noise_seed=noise_seeds)

@@ -51,7 +51,7 @@ def ours(device: str = "cpu", recipe: str = "doppelgangers", **settings: Any) ->
     training = learner.training_settings
     if training.compile != "never":  # a run of the recipe's length compiles
         with contextlib.suppress(CompilationError):
-            learner.views.voice.compile_halves()
+            learner.views.voice.compile_rendering()
     mixed = engine_precision(training.precision, device) == "bf16-mixed"
     optimizer = learner.configure_optimizers()
     for group in optimizer.param_groups:

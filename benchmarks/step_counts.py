@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -33,6 +34,21 @@ _MASKS = ("index.Tensor", "index_put_.default", "index_put.default", "_index_put
 
 class Waits(Exception):
     """An operation that makes the CPU wait for the GPU, or that copies between them."""
+
+
+class _NoCopies(TorchFunctionMode):
+    """Refuses to make tensors of numbers on the GPU, which copies them there."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: Sequence[Any] = (), options: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Calls a function of PyTorch."""
+        result = function(*arguments, **(options or {}))
+        if function in (torch.tensor, torch.as_tensor, Tensor.new_tensor) and result.device.type == "meta":
+            source = arguments[-1] if function is Tensor.new_tensor else arguments[0]
+            if not isinstance(source, Tensor):
+                raise Waits(f"{function.__name__} copies numbers to the GPU")
+        return result
 
 
 class Trace(TorchDispatchMode):
@@ -111,8 +127,7 @@ class Trace(TorchDispatchMode):
     def follow(self, learner: Learner) -> None:
         """Tells the parts of a learner's step apart."""
         methods = [
-            (learner.views, "numbered", "rendering"),
-            (learner.views, "told", "rendering"),
+            (learner.views, "batch", "rendering"),
             (learner.frontend, "forward", "front end"),
             (learner.encoder, "stages", "encoder"),
             (learner.head, "read", "loss"),
@@ -146,7 +161,7 @@ def trace(recipe: Recipe, pairs: int) -> tuple[Trace, float]:
         RuntimeError: it asks for a tensor's contents in another way.
     """
     learner = Learner(recipe.override({"batch_size": pairs, "compile": "never"})).to("meta").train()
-    with _no_autocast(), Trace() as traced, FlopCounterMode(display=False) as counted:
+    with _no_autocast(), _NoCopies(), Trace() as traced, FlopCounterMode(display=False) as counted:
         for weight in (*learner.parameters(), *learner.buffers()):
             traced._hold(weight)
         traced.follow(learner)

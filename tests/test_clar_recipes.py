@@ -22,6 +22,7 @@ from soundalike.model.recipe import Recipe
 from soundalike.train.callbacks import CHECKPOINT
 from soundalike.train.pretrain import CLIPS, MODEL, RECIPE, pretrain
 from soundalike.train.step import Learner
+from soundalike.views import RecordedViews
 
 SMALL = {
     "encoder.width": 8,
@@ -216,7 +217,8 @@ def test_an_epoch_shows_every_clip_once(folder: Path, monkeypatch: pytest.Monkey
     original = Learner.inputs
 
     def noted(self: Learner, numbers: torch.Tensor) -> Any:
-        seen.append(self.views.numbered(0, numbers).clip)
+        assert isinstance(self.views, RecordedViews)
+        seen.append(self.views.clip_of(0, numbers))
         return original(self, numbers)
 
     monkeypatch.setattr(Learner, "inputs", noted)
@@ -243,13 +245,13 @@ def test_epochs_are_counted_in_pairs(folder: Path) -> None:
 
 def test_the_parts_of_a_batch_s_loss(folder: Path, tmp_path: Path) -> None:
     learner = Learner(recipe("clar-joint", folder, labels=0.25), open_folder(folder, fold=1, labels=0.25))
-    inputs, label, heard = learner.inputs(torch.arange(12))
-    assert heard is None, "nobody knows what is to be heard in a recording"
+    inputs, label, targets = learner.inputs(torch.arange(12))
+    assert targets == {}, "nobody knows what sounds in a recording"
     assert inputs.shape[0] == 24
     assert label is not None
     assert sorted(label.tolist()) == [-1] * 9 + [0, 1, 2]
     # first views come first, then second ones, in one order, whatever is computed at once
-    pair = learner.views.numbered(0, torch.arange(12))
+    pair = learner.views.batch(0, torch.arange(12))
     torch.testing.assert_close(inputs, learner.frontend(torch.cat((pair.first, pair.second))))
     loss, parts = learner.loss(torch.arange(12))
     assert set(parts) == {"contrastive", "top1", "cross_entropy", "accuracy"}

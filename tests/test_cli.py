@@ -509,12 +509,12 @@ def test_evaluate_on_the_recordings_that_ship(cli: Cli, run: Path, tmp_path: Pat
         "fsdd",
         "300 clips",
         "model",
-        "log-mel statistics (floor)",
+        "log-mel statistics (baseline)",
         "linear probe",
         "kNN",
     ):
         assert words in printed, words
-    assert printed.count("untrained encoder (floor)") == 2
+    assert printed.count("untrained encoder (baseline)") == 2
     assert "Protocol: 5 official folds." in printed
     assert "Protocol: 6 folds, one speaker held out each." in printed
     assert "Traceback" not in err

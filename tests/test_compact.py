@@ -145,7 +145,7 @@ def test_the_model_embeds_compactly_everywhere(model: SoundModel, sounds: list[n
     assert np.allclose(model.compacted(5)(sounds), compact(sounds)[:, :5], atol=1e-5)
     assert np.array_equal(compact.full()(sounds), full)
     assert np.array_equal(model(sounds), full)  # it has stayed as it was
-    assert compact.untrained().size == model.size  # the floor is not made compact
+    assert compact.untrained().size == model.size  # the baseline is not made compact
 
 
 def test_it_is_fitted_to_the_model_s_own_sounds(model: SoundModel) -> None:

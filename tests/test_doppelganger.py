@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from soundalike.core.errors import SoundalikeError
 from soundalike.synth import GROUPS, VOICES, Voice
-from soundalike.views import Doppelgangers, Pair
+from soundalike.views import Doppelgangers
 from soundalike.views.doppelganger import group_deltas
-from soundalike.views.view import HELD_OUT
+from soundalike.views.view import HELD_OUT, Batch, step_indices
 
 VOICE = Voice(seconds=1 / 3)  # 160 control points: a whole number of vectors, so that batches agree to the last bit
 LOWEST = torch.tensor(1e-6)
@@ -25,6 +25,26 @@ LOWEST = torch.tensor(1e-6)
 
 def groups(name: str) -> Tensor:
     return torch.tensor([spec.group == name for spec in VOICE.specs])
+
+
+class Pair(NamedTuple):
+    """A batch, and the patches of its views."""
+
+    first: Tensor
+    second: Tensor
+    first_patch: Tensor
+    second_patch: Tensor
+
+
+def drawn(views: Doppelgangers, seed: int, indices: Tensor) -> Pair:
+    batch = views.batch(seed, indices)
+    return Pair(batch.first, batch.second, *views.patches(seed, indices))
+
+
+def stepped(views: Doppelgangers, seed: int, step: int, rank: int = 0, ranks: int = 1, batch_size: int = 256) -> Pair:
+    batch = views(seed, step, rank, ranks, batch_size)
+    patches = views.patches(seed, step_indices(step, rank, ranks, batch_size))
+    return Pair(batch.first, batch.second, *patches)
 
 
 def joined(pairs: list[Pair]) -> Pair:
@@ -43,12 +63,12 @@ def assert_same(a: Pair, b: Pair) -> None:
 
 def test_a_pair_is_two_sounds_and_their_patches() -> None:
     views = Doppelgangers(VOICE)
-    pair = views(seed=0, step=0, batch_size=3)
+    pair = stepped(views, seed=0, step=0, batch_size=3)
     assert pair.first.shape == pair.second.shape == (3, VOICE.samples)
     assert pair.first_patch.shape == pair.second_patch.shape == (3, 78)
     assert not torch.equal(pair.first, pair.second)
     # the patches are those of the sounds: with a noise that is known, they can be rendered again
-    fixed = Doppelgangers(VOICE, noise="fixed")(seed=0, step=0, batch_size=3)
+    fixed = stepped(Doppelgangers(VOICE, noise="fixed"), seed=0, step=0, batch_size=3)
     assert torch.equal(fixed.first_patch, pair.first_patch)
     assert torch.allclose(VOICE(fixed.first_patch, noise_seed=0), fixed.first, atol=1e-5)
     assert torch.allclose(VOICE(fixed.second_patch, noise_seed=0), fixed.second, atol=1e-5)
@@ -57,27 +77,31 @@ def test_a_pair_is_two_sounds_and_their_patches() -> None:
 @pytest.mark.parametrize("noise", ["view", "pair", "fixed"])
 def test_the_stream_does_not_depend_on_the_batch_size(noise: str) -> None:
     views = Doppelgangers(VOICE, noise=noise)
-    whole = views(seed=7, step=0, batch_size=12)
-    assert_same(joined([views(seed=7, step=step, batch_size=4) for step in range(3)]), whole)
-    assert_same(joined([views(seed=7, step=step, batch_size=1) for step in range(12)]), whole)
-    assert_same(views(seed=7, step=0, batch_size=5), Pair(*(part[:5] for part in whole)))
-    assert_same(views.numbered(7, torch.tensor([11, 3])), Pair(*(part[[11, 3]] for part in whole)))
+    whole = stepped(views, seed=7, step=0, batch_size=12)
+    assert_same(joined([stepped(views, seed=7, step=step, batch_size=4) for step in range(3)]), whole)
+    assert_same(joined([stepped(views, seed=7, step=step, batch_size=1) for step in range(12)]), whole)
+    assert_same(stepped(views, seed=7, step=0, batch_size=5), Pair(*(part[:5] for part in whole)))
+    assert_same(drawn(views, 7, torch.tensor([11, 3])), Pair(*(part[[11, 3]] for part in whole)))
 
 
 def test_ranks_share_one_stream_between_them() -> None:
     views = Doppelgangers(VOICE)
-    alone = joined([views(seed=3, step=step, batch_size=6) for step in range(2)])
-    shared = [views(seed=3, step=step, rank=rank, ranks=3, batch_size=2) for step in range(2) for rank in range(3)]
+    alone = joined([stepped(views, seed=3, step=step, batch_size=6) for step in range(2)])
+    shared = [
+        stepped(views, seed=3, step=step, rank=rank, ranks=3, batch_size=2) for step in range(2) for rank in range(3)
+    ]
     assert_same(joined(shared), alone)
-    other = [views(seed=3, step=step, rank=rank, ranks=2, batch_size=3) for step in range(2) for rank in range(2)]
+    other = [
+        stepped(views, seed=3, step=step, rank=rank, ranks=2, batch_size=3) for step in range(2) for rank in range(2)
+    ]
     assert_same(joined(other), alone)
 
 
-class Numbers(Doppelgangers):
-    """Gives the numbers of its pairs in place of their sounds."""
+class Indices(Doppelgangers):
+    """Gives the indices of its pairs in place of their sounds."""
 
-    def numbered(self, seed: int, number: Tensor) -> Pair:
-        return Pair(number, number, number, number)
+    def batch(self, seed: int, indices: Tensor, targets: bool = False) -> Batch:
+        return Batch(indices, indices)
 
 
 @given(
@@ -90,7 +114,7 @@ class Numbers(Doppelgangers):
 @settings(max_examples=50, deadline=None)
 def test_numbers_of_a_step(seed: int, step: int, ranks: int, batch_size: int, data: st.DataObject) -> None:
     """The ranks of one step take the numbers that come next, in order and without a gap."""
-    views = Numbers(VOICE)
+    views = Indices(VOICE)
     numbers = [views(seed, step, rank, ranks, batch_size).first for rank in range(ranks)]
     first = step * ranks * batch_size
     assert torch.cat(numbers).tolist() == list(range(first, first + ranks * batch_size))
@@ -109,7 +133,7 @@ def test_no_sound_ever_comes_twice() -> None:
 
 def test_global_randomness_is_left_alone() -> None:
     before = torch.get_rng_state()
-    Doppelgangers(VOICE)(seed=0, step=0, batch_size=2)
+    stepped(Doppelgangers(VOICE), seed=0, step=0, batch_size=2)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -234,8 +258,8 @@ def test_noise_of_views_pairs_and_batches() -> None:
         hook = VOICE.register_forward_pre_hook(
             lambda module, args, kwargs, seen=seen: seen.append(kwargs["noise_seed"]), with_kwargs=True
         )
-        views(seed=0, step=0, batch_size=4)
-        views(seed=0, step=1, batch_size=4)
+        stepped(views, seed=0, step=0, batch_size=4)
+        stepped(views, seed=0, step=1, batch_size=4)
         hook.remove()
         noises[mode] = torch.stack(seen).unflatten(1, (2, 4)).transpose(0, 1).flatten(1)  # (views, sounds)
     first, second = noises["view"]
@@ -284,7 +308,7 @@ def test_unknown_names_are_met_with_known_ones() -> None:
 @pytest.mark.parametrize("name", VOICES)
 def test_any_voice_has_doppelgangers(name: str) -> None:
     voice = VOICES[name](seconds=0.1)
-    pair = Doppelgangers(voice)(seed=0, step=5, batch_size=2)
+    pair = stepped(Doppelgangers(voice), seed=0, step=5, batch_size=2)
     for sound, patch in ((pair.first, pair.first_patch), (pair.second, pair.second_patch)):
         assert sound.shape == (2, 1600)
         assert patch.shape == (2, voice.size)
@@ -299,14 +323,14 @@ CHAIN = ["fade", {"name": "high-pass", "cutoff": [20, 800], "p": 1.0}, "noise"]
 
 def test_augmentations_change_the_audio_of_each_view_and_nothing_else() -> None:
     plain, augmented = Doppelgangers(VOICE), Doppelgangers(VOICE, augment=CHAIN)
-    before, after = plain(seed=1, step=0, batch_size=8), augmented(seed=1, step=0, batch_size=8)
+    before, after = stepped(plain, seed=1, step=0, batch_size=8), stepped(augmented, seed=1, step=0, batch_size=8)
     assert torch.equal(before.first_patch, after.first_patch)
     assert torch.equal(before.second_patch, after.second_patch)
     for old, new in ((before.first, after.first), (before.second, after.second)):
         assert ((old - new).abs().amax(1) > 1e-4).all()
     # with nudges and noise that are next to nothing, what is left to tell the views apart is what each drew
     same = Doppelgangers(VOICE, {"level": 1e-9, "other": 0}, noise="fixed", augment=["time-shift"])
-    pair = same(seed=0, step=0, batch_size=32)
+    pair = stepped(same, seed=0, step=0, batch_size=32)
     assert torch.allclose(pair.first_patch, pair.second_patch, atol=1e-6)
     different = ((pair.first - pair.second).abs().amax(1) > 1e-3).float().mean()
     assert 0.4 < different < 1  # either view is shifted with a chance of a half
@@ -314,10 +338,10 @@ def test_augmentations_change_the_audio_of_each_view_and_nothing_else() -> None:
 
 def test_augmentations_are_counted_as_the_sounds_are() -> None:
     views = Doppelgangers(VOICE, augment=CHAIN)
-    whole = views(seed=7, step=0, batch_size=12)
-    assert_same(joined([views(seed=7, step=step, batch_size=4) for step in range(3)]), whole)
-    assert_same(views.numbered(7, torch.tensor([11, 3])), Pair(*(part[[11, 3]] for part in whole)))
-    other = views(seed=8, step=0, batch_size=12)
+    whole = stepped(views, seed=7, step=0, batch_size=12)
+    assert_same(joined([stepped(views, seed=7, step=step, batch_size=4) for step in range(3)]), whole)
+    assert_same(drawn(views, 7, torch.tensor([11, 3])), Pair(*(part[[11, 3]] for part in whole)))
+    other = stepped(views, seed=8, step=0, batch_size=12)
     assert not torch.allclose(other.first, whole.first, atol=1e-3)
 
 
@@ -355,11 +379,11 @@ def test_a_bad_augmentation_is_named(augment: list[Any], message: str) -> None:
 def test_a_pool_repeats_the_same_pairs(noise: str) -> None:
     views = Doppelgangers(VOICE, noise=noise, augment=CHAIN, pool=4)
     fresh = Doppelgangers(VOICE, noise=noise, augment=CHAIN)
-    first = fresh.numbered(5, torch.arange(4))
-    assert_same(views.numbered(5, torch.arange(4)), first)
-    assert_same(views.numbered(5, torch.arange(4, 8)), first)
-    assert_same(views.numbered(5, torch.tensor([4_000_000_003, 6])), Pair(*(part[[3, 2]] for part in first)))
-    patches = torch.cat([views(seed=5, step=step, batch_size=3).first_patch for step in range(9)])
+    first = drawn(fresh, 5, torch.arange(4))
+    assert_same(drawn(views, 5, torch.arange(4)), first)
+    assert_same(drawn(views, 5, torch.arange(4, 8)), first)
+    assert_same(drawn(views, 5, torch.tensor([4_000_000_003, 6])), Pair(*(part[[3, 2]] for part in first)))
+    patches = torch.cat([stepped(views, seed=5, step=step, batch_size=3).first_patch for step in range(9)])
     assert patches.unique(dim=0).shape[0] == 4
     assert torch.equal(views.theta(5, torch.arange(8)), fresh.theta(5, torch.arange(4)).repeat(2, 1))
 

@@ -21,7 +21,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 def slow_resnet18(
-    weights: dict[str, Tensor], x: Tensor, dimensions: int, slowest: int = 32
+    weights: dict[str, Tensor], x: Tensor, dimensions: int, max_time_stride: int = 32
 ) -> tuple[list[Tensor], Tensor]:
     """The network of the paper in evaluation mode, layer after layer, on given weights; time no slower than asked."""
     convolve = F.conv2d if dimensions == 2 else F.conv1d
@@ -46,7 +46,7 @@ def slow_resnet18(
         for block in range(2):
             name = f"layers.{layer}.{block}"
             first = layer > 0 and block == 0
-            along_time = 2 if first and 4 * 2**layer <= slowest else 1
+            along_time = 2 if first and 4 * 2**layer <= max_time_stride else 1
             along_bands = 2 if first else 1
             stride = (along_time, along_bands)[:dimensions]
             y = norm(conv(x, f"{name}.conv1", stride), f"{name}.norm1").clamp_min(0)
@@ -59,31 +59,37 @@ def slow_resnet18(
     return stages, pooled @ weights["linear.weight"].T + weights["linear.bias"]
 
 
-SLOWNESS = [(32, None), (16, 8), (8, 12), (4, None), (4, 32)]  # slowest and widest, of a network of width 8
+SLOWNESS = [
+    (32, None),
+    (16, 8),
+    (8, 12),
+    (4, None),
+    (4, 32),
+]  # max_time_stride and max_channels, of a network of width 8
 
 
-@pytest.mark.parametrize(("slowest", "widest"), SLOWNESS)
+@pytest.mark.parametrize(("max_time_stride", "max_channels"), SLOWNESS)
 @pytest.mark.parametrize(
     ("dimensions", "shape"), [(2, (2, 1, 96, 64)), (2, (3, 3, 50, 33)), (1, (2, 1, 1000)), (1, (2, 2, 333))]
 )
 def test_agrees_with_the_paper_layer_by_layer(
-    dimensions: int, shape: tuple[int, ...], slowest: int, widest: int | None
+    dimensions: int, shape: tuple[int, ...], max_time_stride: int, max_channels: int | None
 ) -> None:
     encoder = ResNet18(
         channels=shape[1],
         width=8,
         size=10,
         dimensions=dimensions,
-        slowest=slowest,
-        widest=widest,
+        max_time_stride=max_time_stride,
+        max_channels=max_channels,
         generator=seeded(1),
     ).double()
     x = noise(*shape).double()
     encoder(x + 0.3)  # moves the running statistics away from 0 and 1
     encoder.eval()
-    stages, vector = slow_resnet18(encoder.state_dict(), x, dimensions, slowest)
+    stages, vector = slow_resnet18(encoder.state_dict(), x, dimensions, max_time_stride)
     for doubled, ours, slow in zip((1, 1, 2, 4, 8), encoder.stages(x), stages, strict=True):
-        assert ours.shape[1] == (8 * doubled if widest is None else min(8 * doubled, widest))
+        assert ours.shape[1] == (8 * doubled if max_channels is None else min(8 * doubled, max_channels))
         torch.testing.assert_close(ours, slow)
     torch.testing.assert_close(encoder(x), vector)
 
@@ -99,12 +105,12 @@ def test_parameter_count_is_that_of_the_standard_network() -> None:
 
 
 @pytest.mark.parametrize(
-    ("slowest", "strides"),
+    ("max_time_stride", "strides"),
     [(32, (4, 4, 8, 16, 32)), (16, (4, 4, 8, 16, 16)), (8, (4, 4, 8, 8, 8)), (4, (4, 4, 4, 4, 4))],
 )
 @pytest.mark.parametrize("size", [(96, 64), (1, 1), (33, 7), (97, 65), (498, 64)])
-def test_stage_shapes(size: tuple[int, int], slowest: int, strides: tuple[int, ...]) -> None:
-    encoder = ResNet18(width=4, size=5, slowest=slowest).eval()
+def test_stage_shapes(size: tuple[int, int], max_time_stride: int, strides: tuple[int, ...]) -> None:
+    encoder = ResNet18(width=4, size=5, max_time_stride=max_time_stride).eval()
     assert encoder.strides == strides
     assert encoder.band_strides == (4, 4, 8, 16, 32)
     stages = encoder.stages(noise(2, 1, *size))
@@ -116,12 +122,14 @@ def test_stage_shapes(size: tuple[int, int], slowest: int, strides: tuple[int, .
     assert encoder(noise(2, 1, *size)).shape == (2, 5)
 
 
-@pytest.mark.parametrize(("slowest", "widest"), [(32, None), (4, 4)])
+@pytest.mark.parametrize(("max_time_stride", "max_channels"), [(32, None), (4, 4)])
 @pytest.mark.parametrize(("dimensions", "shape"), [(2, (4, 1, 64, 64)), (1, (4, 1, 512))])
 def test_gradients_reach_every_parameter_and_the_input(
-    dimensions: int, shape: tuple[int, ...], slowest: int, widest: int | None
+    dimensions: int, shape: tuple[int, ...], max_time_stride: int, max_channels: int | None
 ) -> None:
-    encoder = ResNet18(width=4, size=6, dimensions=dimensions, slowest=slowest, widest=widest)
+    encoder = ResNet18(
+        width=4, size=6, dimensions=dimensions, max_time_stride=max_time_stride, max_channels=max_channels
+    )
     x = noise(*shape).requires_grad_()
     encoder(x).square().sum().backward()
     assert x.grad is not None
@@ -168,22 +176,22 @@ def test_initialise_leaves_no_weight_as_it_was() -> None:
         assert not (tensor == 77).any(), name
 
 
-@pytest.mark.parametrize("slowest", [4, 8, 32])
+@pytest.mark.parametrize("max_time_stride", [4, 8, 32])
 @pytest.mark.parametrize("dimensions", [1, 2])
-def test_reach_is_how_far_an_output_looks(dimensions: int, slowest: int) -> None:
-    encoder = ResNet18(width=2, size=2, dimensions=dimensions, slowest=slowest).double().eval()
+def test_reach_is_how_far_an_output_looks(dimensions: int, max_time_stride: int) -> None:
+    encoder = ResNet18(width=2, size=2, dimensions=dimensions, max_time_stride=max_time_stride).double().eval()
     for module in encoder.modules():  # positive weights let no input cancel another
         if isinstance(module, torch.nn.Conv1d | torch.nn.Conv2d):
             module.weight.data.abs_().mul_(0.1)
-    place = -(-encoder.reach // slowest) + 1  # an output whose whole field lies inside the input
-    length = 2 * slowest * place
+    place = -(-encoder.reach // max_time_stride) + 1  # an output whose whole field lies inside the input
+    length = 2 * max_time_stride * place
     shape = (1, 1, length) if dimensions == 1 else (1, 1, length, 4)
     x = (1 + noise(*shape).abs()).double().requires_grad_()
     encoder.stages(x)[-1][:, :, place].sum().backward()
     assert x.grad is not None
     frames = x.grad.reshape(length, -1).abs().sum(1).nonzero()
     # Max-pooling passes gradient to one input of each field only, so the outermost may be missed.
-    middle = place * slowest
+    middle = place * max_time_stride
     assert middle - encoder.reach <= frames.min() <= middle - encoder.reach + 16
     assert middle + encoder.reach - 16 <= frames.max() <= middle + encoder.reach
 
@@ -208,10 +216,10 @@ def test_channels_last_and_bfloat16_change_little() -> None:
         ({"width": 0}, "width"),
         ({"size": -1}, "size"),
         ({"dimensions": 3}, "dimensions"),
-        ({"slowest": 5}, r"slowest is 5; give one of 4, 8, 16, 32\.$"),
-        ({"slowest": 64}, "slowest"),
-        ({"width": 8, "widest": 7}, r"widest is 7, less than its width, 8; raise it, or leave it out\.$"),
-        ({"widest": 0}, "widest"),
+        ({"max_time_stride": 5}, r"max_time_stride is 5; give one of 4, 8, 16, 32\.$"),
+        ({"max_time_stride": 64}, "max_time_stride"),
+        ({"width": 8, "max_channels": 7}, r"max_channels is 7, less than its width, 8; raise it, or leave it out\.$"),
+        ({"max_channels": 0}, "max_channels"),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, Any], word: str) -> None:
@@ -256,27 +264,27 @@ def test_convolution_of_a_small_map_under_autocast() -> None:
 
 
 @pytest.mark.parametrize("dimensions", [1, 2])
-def test_the_output_is_the_mean_of_its_moments(dimensions: int) -> None:
+def test_the_output_is_the_mean_of_its_frames(dimensions: int) -> None:
     encoder = ResNet18(width=8, size=10, dimensions=dimensions).eval()
     x = noise(2, 1, 96, 64) if dimensions == 2 else noise(2, 1, 900)
-    moments = encoder.moments(encoder.stages(x)[-1])
-    assert moments.shape == (2, math.ceil(x.shape[2] / 32), 10)
-    torch.testing.assert_close(moments.mean(1), encoder(x), rtol=1e-4, atol=1e-5)
+    frames = encoder.frames(encoder.stages(x)[-1])
+    assert frames.shape == (2, math.ceil(x.shape[2] / 32), 10)
+    torch.testing.assert_close(frames.mean(1), encoder(x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("slowest", [4, 8, 16])
+@pytest.mark.parametrize("max_time_stride", [4, 8, 16])
 @pytest.mark.parametrize("time", [1, 31, 64, 96, 101, 162])
 @pytest.mark.parametrize("dimensions", [1, 2])
-def test_a_moment_is_the_mean_of_its_32_frames(dimensions: int, time: int, slowest: int) -> None:
-    encoder = ResNet18(width=8, size=10, dimensions=dimensions, slowest=slowest).double().eval()
+def test_an_output_frame_is_the_mean_of_its_32_input_frames(dimensions: int, time: int, max_time_stride: int) -> None:
+    encoder = ResNet18(width=8, size=10, dimensions=dimensions, max_time_stride=max_time_stride).double().eval()
     x = (noise(2, 1, time, 64) if dimensions == 2 else noise(2, 1, time)).double()
     last = encoder.stages(x)[-1]
     expected = []
     for start in range(0, time, 32):
-        steps = [step for step in range(last.shape[2]) if start <= step * slowest < start + 32]
+        steps = [step for step in range(last.shape[2]) if start <= step * max_time_stride < start + 32]
         mean = torch.stack([last[:, :, step].reshape(2, 64, -1).mean(2) for step in steps]).mean(0)
         expected.append(mean @ encoder.linear.weight.T + encoder.linear.bias)
-    torch.testing.assert_close(encoder.moments(last), torch.stack(expected, dim=1))
+    torch.testing.assert_close(encoder.frames(last), torch.stack(expected, dim=1))
 
 
 @pytest.mark.parametrize("width", [1, 4, 6, 8])

@@ -88,7 +88,7 @@ def test_clips_that_were_held_out_stay_as_they_are(tuned: Path, monkeypatch: pyt
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("a clip to score on was augmented")
 
-    monkeypatch.setattr(RecordedViews, "numbered", never)
+    monkeypatch.setattr(RecordedViews, "batch", never)
     monkeypatch.setattr("soundalike.views.augment.compose.Compose.forward", never)
     assert held_out_accuracy(model) == expected
 
@@ -221,10 +221,10 @@ def test_classes_and_head_survive_a_file(tuned: Path, tmp_path: Path) -> None:
     assert again.classes == model.classes == sorted(PITCHES)
     assert np.array_equal(again.classify(sounds()), model.classify(sounds()))
     assert np.array_equal(again.embed(sounds()), model.embed(sounds()))
-    # the floor of an evaluation has no head
-    floor = model.untrained()
-    assert (floor.head, floor.classes) == (None, [])
-    assert floor.embed(sounds()).shape == model.embed(sounds()).shape
+    # the baseline of an evaluation has no head
+    baseline = model.untrained()
+    assert (baseline.head, baseline.classes) == (None, [])
+    assert baseline.embed(sounds()).shape == model.embed(sounds()).shape
 
 
 def test_a_joint_head_survives_a_file(folder: Path, tmp_path: Path) -> None:

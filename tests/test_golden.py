@@ -97,7 +97,7 @@ def test_compiled_voice_is_that_of_the_reference(reference: tuple[str, Synthesiz
         pytest.skip("compiling takes minutes: set SOUNDALIKE_COMPILE_ALL")
     name, voice, arrays = reference
     compiled = type(voice)()
-    compiled.compile_halves(rows=16)
+    compiled.compile_rendering(rows=16)
     check(name, compiled, arrays)
     assert not np.array_equal(rendered(compiled, arrays), rendered(voice, arrays))  # another path, not the same one
 

@@ -57,7 +57,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a whole session, of tiny sizes, on a machine without the packages that it need not have."""
     packages, out = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("session") / "out"
     hide_packages(packages, FOR_FILES)
-    done = command("--minutes", 2, "--out", out, packages=packages)
+    done = command("--minutes", 10, "--out", out, packages=packages)
     assert done.returncode == 0, done.stdout + done.stderr + (out / LOG).read_text()
     return out
 
@@ -122,7 +122,7 @@ def test_a_fault_in_any_step_costs_that_step_alone(tmp_path: Path) -> None:
     kept = {"agreement: voice", "speed: embed", "training", "model"}
     faults = {name: "raise" for name in names if name not in kept} | {"agreement: scene": "exit"}
     options = [part for name, kind in faults.items() for part in ("--fault", f"{name}={kind}")]
-    done = command("--minutes", 2, "--out", tmp_path / "out", *options)
+    done = command("--minutes", 10, "--out", tmp_path / "out", *options)
     assert done.returncode == 1
     rows = by_step(tmp_path / "out")
     assert list(rows) == names

@@ -37,7 +37,7 @@ def test_a_classifier_is_a_perceptron_to_logits(layers: int) -> None:
         expected = normalised(expected @ part.weight.T)
     expected = expected @ parts[-1].weight.T + parts[-1].bias
     torch.testing.assert_close(head(x), expected)
-    assert (head.classes, head.size, head.every) == (3, 3, "clip")
+    assert (head.classes, head.size, head.loss) == (3, 3, "clip")
     assert head.classify(expected) is expected
 
 

@@ -51,7 +51,7 @@ def everything(tiny: Recipe) -> SoundModel:
 @pytest.fixture(scope="module", params=[32, 4])
 def of_any_step(request: pytest.FixtureRequest, tiny: Recipe) -> SoundModel:
     """The same with the encoder as published, and with one whose every stage steps by four frames."""
-    return SoundModel(tiny.override({**EVERYTHING, "encoder.slowest": request.param}))
+    return SoundModel(tiny.override({**EVERYTHING, "encoder.max_time_stride": request.param}))
 
 
 # what the validator checks

@@ -55,7 +55,7 @@ def test_players_pictures_and_text(page: Path, small: Recipe) -> None:
 
 def test_the_players_hold_the_sounds_of_training(page: Path, small: Recipe) -> None:
     players = Page(page.read_text(encoding="utf-8")).all("audio")
-    pair = small.build().views.numbered(3, HELD_OUT + torch.arange(2))
+    pair = small.build().views.batch(3, HELD_OUT + torch.arange(2))
     expected = [pair.first[0], pair.second[0], pair.first[1], pair.second[1]]
     for player, sound in zip(players, expected, strict=True):
         data = base64.b64decode(str(player["src"]).removeprefix("data:audio/wav;base64,"))
@@ -211,7 +211,7 @@ def test_a_trained_model_brings_its_recipe_and_its_encoder(
     assert re.search(r"pitch ?0\.2 ?5", text)
     assert re.search(r"level ?0\.05 ?3", text)
     views = small.override({"delta.pitch": 0.2, "delta.other": 0.05}).build().views
-    pair = views.numbered(0, HELD_OUT + torch.arange(1 + CROWD))
+    pair = views.batch(0, HELD_OUT + torch.arange(1 + CROWD))
     first, second = (other.embed(sounds.numpy()) for sounds in (pair.first, pair.second))
     similarity = likeness("", first, second, count=1).similarity[0]
     assert f"{similarity:.2f}trained encoder".replace("-", "−") in text

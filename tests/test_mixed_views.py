@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from recorded_clips import open_folder, write_folder
 from soundalike.core.errors import SoundalikeError
 from soundalike.data.training_clips import TrainingClips
-from soundalike.synth import Voice
+from soundalike.synth import Scene, Voice
 from soundalike.views import Doppelgangers, MixedViews, RecordedViews
 from soundalike.views.view import HELD_OUT
 
@@ -46,10 +46,10 @@ def test_any_stretch_holds_the_wanted_part(
 ) -> None:
     base = HELD_OUT if held_out else 0
     views = mixed(clips, part)
-    made, place = views.turns(torch.arange(base + start, base + start + count))
+    made, place = views.interleave(torch.arange(base + start, base + start + count))
     # the part is counted in thousandths, so that a stretch may be off by this as well
     assert abs(int(made.sum()) - part * count) <= 1 + 0.0005 * count + 1e-6
-    assert abs(int(made.sum()) - views.turns._first / views.turns._all * count) < 1
+    assert abs(int(made.sum()) - views.interleave._first / views.interleave._all * count) < 1
     for source in (made, ~made):  # each source in its own order, without gaps
         own = place[source]
         assert torch.equal(own, torch.arange(len(own)) + (own[0] if len(own) else 0))
@@ -60,23 +60,41 @@ def test_any_stretch_holds_the_wanted_part(
 
 def test_a_batch_holds_what_each_source_gives(clips: TrainingClips) -> None:
     views, number = mixed(clips, 0.25, synthetic={"delta": 0.1}), torch.arange(24)
-    pair = views.numbered(3, number)
-    made, place = views.turns(number)
+    pair = views.batch(3, number)
+    made, place = views.interleave(number)
     assert made.sum() == 6
-    synthetic = Doppelgangers(VOICE, delta=0.1).numbered(3, place[made])
+    synthetic = Doppelgangers(VOICE, delta=0.1).batch(3, place[made])
     torch.testing.assert_close(pair.first[made], synthetic.first[:, :SAMPLES])
     torch.testing.assert_close(pair.second[made], synthetic.second[:, :SAMPLES])
-    recorded = RecordedViews(clips, SAMPLES, "jitter").numbered(3, place[~made])
+    recorded = RecordedViews(clips, SAMPLES, "jitter").batch(3, place[~made])
     assert torch.equal(pair.first[~made], recorded.first)
     assert torch.equal(pair.second[~made], recorded.second)
     assert torch.equal(pair.label[~made], recorded.label)
-    assert torch.equal(pair.clip[~made], recorded.clip)
-    assert pair.label[made].tolist() == pair.clip[made].tolist() == [-1] * 6
+    clip = views.clip_of(3, number)
+    assert torch.equal(clip[~made], RecordedViews(clips, SAMPLES, "jitter").clip_of(3, place[~made]))
+    assert pair.label[made].tolist() == clip[made].tolist() == [-1] * 6
     assert not (pair.first == pair.second).all(1).any()
 
 
+def test_targets_are_known_of_the_synthetic_sounds_alone(clips: TrainingClips) -> None:
+    scene = Scene(events=1, seconds=0.4)
+    views, indices = MixedViews(scene, clips, SAMPLES, 0.25, recorded={"pair": "jitter"}), torch.arange(8)
+    assert views.target_specs == scene.target_specs
+    assert views.batch(3, indices).targets == {}
+    targets = views.batch(3, indices, targets=True).targets
+    made, place = views.interleave(indices)
+    alone = views.synthetic.batch(3, place[made], targets=True).targets
+    for spec in scene.target_specs:
+        value, mask = targets[spec.name]
+        assert torch.equal(mask.any(1), torch.cat((made, made)))
+        assert torch.equal(value[torch.cat((made, made))], alone[spec.name].value)
+    nothing = MixedViews(scene, clips, SAMPLES, 0.0, recorded={"pair": "jitter"}).batch(3, indices, targets=True)
+    assert not any(target.mask.any() for target in nothing.targets.values())
+    assert nothing.targets["spectrum"].value.shape == (16, 5, 16)
+
+
 def test_short_synthetic_sounds_are_filled_up(clips: TrainingClips) -> None:
-    longer = MixedViews(VOICE, clips, 6000, 1.0, recorded={"augment": SHIFT}).numbered(0, torch.arange(2))
+    longer = MixedViews(VOICE, clips, 6000, 1.0, recorded={"augment": SHIFT}).batch(0, torch.arange(2))
     assert longer.first.shape == (2, 6000)
     assert longer.first[:, : VOICE.samples].any()
     assert not longer.first[:, VOICE.samples :].any()
@@ -85,7 +103,7 @@ def test_short_synthetic_sounds_are_filled_up(clips: TrainingClips) -> None:
 @pytest.mark.parametrize("part", [0.0, 0.3, 1.0])
 def test_draws_do_not_depend_on_the_batch_size(clips: TrainingClips, part: float) -> None:
     views, number = mixed(clips, part), torch.arange(20)
-    whole, parts = views.numbered(1, number), [views.numbered(1, some) for some in number.split(7)]
+    whole, parts = views.batch(1, number), [views.batch(1, some) for some in number.split(7)]
     torch.testing.assert_close(torch.cat([some.first for some in parts]), whole.first)
     torch.testing.assert_close(torch.cat([some.second for some in parts]), whole.second)
     assert torch.equal(torch.cat([some.label for some in parts]), whole.label)
@@ -97,9 +115,9 @@ def test_audio_is_augmented_on_either_side_alone(clips: TrainingClips, side: str
     plain = mixed(clips)
     own = {**({"pair": "jitter"} if side == "recorded" else {}), "augment": SHIFT}
     changed = mixed(clips, **{side: own})
-    made, _ = plain.turns(number)
+    made, _ = plain.interleave(number)
     touched = made if side == "synthetic" else ~made
-    same = (plain.numbered(0, number).first == changed.numbered(0, number).first).all(1)
+    same = (plain.batch(0, number).first == changed.batch(0, number).first).all(1)
     assert torch.equal(same, ~touched)
 
 
@@ -108,7 +126,7 @@ def test_features_are_augmented_on_either_side_alone(clips: TrainingClips, side:
     number = torch.arange(8)
     own = {**({"pair": "jitter"} if side == "recorded" else {}), "augment_features": MASK}
     views = mixed(clips, **{side: own})
-    made, place = views.turns(number)
+    made, place = views.interleave(number)
     touched = made if side == "synthetic" else ~made
     features = torch.ones(16, 1, 40, 20)
     changed = views.augmented_features(features, 0, number)
@@ -122,11 +140,11 @@ def test_features_are_augmented_on_either_side_alone(clips: TrainingClips, side:
 
 
 @pytest.mark.parametrize(("part", "pairs"), [(0.0, 6), (0.5, 12), (0.75, 24), (1 / 3, 9), (1.0, None)])
-def test_a_round_shows_every_clip(clips: TrainingClips, part: float, pairs: int | None) -> None:
+def test_an_epoch_shows_every_clip(clips: TrainingClips, part: float, pairs: int | None) -> None:
     views = mixed(clips, part)
-    assert views.pairs_a_round == pairs
+    assert views.pairs_per_epoch == pairs
     if pairs is not None:
-        shown = views.numbered(0, torch.arange(pairs)).clip
+        shown = views.clip_of(0, torch.arange(pairs))
         assert sorted(shown[shown >= 0].tolist()) == list(range(6))
 
 

@@ -293,7 +293,7 @@ def test_a_file_that_is_cut_short_is_embedded_with_a_warning(model: SoundModel, 
         assert np.isfinite(model.embed(path)).all()
 
 
-# the floor
+# the baseline
 
 
 def test_the_untrained_model(model: SoundModel, tiny: Recipe) -> None:

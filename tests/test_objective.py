@@ -253,24 +253,24 @@ def test_identity_passes_everything_through() -> None:
     assert head.size == 7
 
 
-def test_moments_of_both_views_stay_pairs() -> None:
+def test_frames_of_both_views_stay_pairs() -> None:
     encoder = ResNet18(width=8, size=12).eval()
     features = noise(6, 1, 96, 64)  # three first views, three second views
-    by_clip, by_moment = (Projection(12, 8, 5, every=every).eval() for every in ("clip", "moment"))
+    by_clip, by_frame = (Projection(12, 8, 5, loss=loss).eval() for loss in ("clip", "frame"))
     last = encoder.stages(features)[-1]
     assert torch.equal(by_clip.read(encoder, last), by_clip(encoder(features)))
-    first, second = by_moment.read(encoder, last).chunk(2)
+    first, second = by_frame.read(encoder, last).chunk(2)
     assert first.shape == second.shape == (3 * 3, 5)
     for sound in range(3):
-        for moment in range(3):
-            expected = by_moment(encoder.moments(last[3 + sound : 4 + sound])[:, moment])[0]
-            torch.testing.assert_close(second[3 * sound + moment], expected, rtol=1e-4, atol=1e-5)
+        for frame in range(3):
+            expected = by_frame(encoder.frames(last[3 + sound : 4 + sound])[:, frame])[0]
+            torch.testing.assert_close(second[3 * sound + frame], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("head", ["identity", "projection"])
-def test_a_head_compares_clips_or_moments(head: str) -> None:
-    with pytest.raises(SoundalikeError, match="did you mean 'moment'"):
-        HEADS[head](4, every="moments")
+def test_a_head_compares_clips_or_frames(head: str) -> None:
+    with pytest.raises(SoundalikeError, match="did you mean 'frame'"):
+        HEADS[head](4, loss="frames")
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])

@@ -38,13 +38,19 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             **STAGES,
             "readout.bands": 4,
             "readout.quarter_tones": False,
-            "encoder.slowest": 32,
-            "encoder.widest": None,
+            "encoder.max_time_stride": 32,
+            "encoder.max_channels": None,
         },
     ),
     "logmel, as VGGish": ("doppelgangers-cpu", {"frontend.silence_is_zero": False, "frontend.level": "as-is"}),
-    "logmel, short steps": ("ears-cpu", {"readout.bands": 4, "encoder.slowest": 4, "encoder.widest": 32}),
-    "logmel, pooled, short steps": ("doppelgangers-cpu", {"readout": "pooled", "frames": 24, "encoder.slowest": 8}),
+    "logmel, short steps": (
+        "ears-cpu",
+        {"readout.bands": 4, "encoder.max_time_stride": 4, "encoder.max_channels": 32},
+    ),
+    "logmel, pooled, short steps": (
+        "doppelgangers-cpu",
+        {"readout": "pooled", "frames": 24, "encoder.max_time_stride": 8},
+    ),
     "logmel, pooled": ("doppelgangers-cpu", {"readout": "pooled", "frames": 24}),
     "logmel, overlapping": ("doppelgangers-cpu", {"readout": "pooled", "frames": 24, "readout.hop": 0.1}),
     "clar, pooled": ("clar-cpu", {"readout": "pooled", "frontend.seconds": 0.3}),
@@ -52,7 +58,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "clar, in dB": ("clar-cpu", {**STAGES, "frontend.normalise": False, "readout.features": False}),
     "raw, pooled": ("clar-raw", {"readout": "pooled", "frontend.seconds": 0.3}),
     "raw": ("clar-raw", {**STAGES, "frontend.level": "peak"}),
-    "raw, short steps": ("clar-raw", {**STAGES, "encoder.slowest": 4, "encoder.widest": 8}),
+    "raw, short steps": ("clar-raw", {**STAGES, "encoder.max_time_stride": 4, "encoder.max_channels": 8}),
 }
 
 

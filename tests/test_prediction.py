@@ -1,4 +1,4 @@
-"""What is to be heard: the truth of scenes against slow loops, and its prediction from an encoder."""
+"""Targets: those of scenes against slow loops, and their prediction from an encoder."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from soundalike.core.errors import SoundalikeError
 from soundalike.model.recipe import Recipe
 from soundalike.nn.encoder import ResNet18
 from soundalike.nn.frontend import LogMel
-from soundalike.nn.targets import Prediction
+from soundalike.nn.targets import TargetPrediction
 from soundalike.synth import Scene, Voice
-from soundalike.synth.truth import BANDS, PITCHES, QUIETEST_DB, SIZE, Truth
+from soundalike.synth.scene_targets import BANDS, PITCHES, QUIETEST_DB, SPECS
+from soundalike.synth.targets import Target, TargetSpec, unknown
 from soundalike.train.step import Learner
 from soundalike.views import Doppelgangers
 from turning import turned
@@ -30,11 +31,11 @@ def patch(scene: Scene) -> Tensor:
     return scene.draw(6, generator=torch.Generator().manual_seed(5), uniform_in="knobs")
 
 
-def slow_truth(scene: Scene, patch: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+def slow_targets(scene: Scene, patch: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Spectrum and sources of one scene, frame by frame and band by band, from each event rendered by itself."""
     frames, hop, units = scene.frames, scene.frames.hop, scene.to_units(patch[None])
     keys = scene._noise_keys(torch.tensor([seed]), 1)
-    _, events, behind = scene._spectra(patch[None], keys, scene._placed)
+    _, events, behind = scene._spectra(patch[None], keys)
     passed, background = scene._layers(units, events, behind)
     sound = frames.sound(torch.view_as_complex(passed.sum(1) + background))[0]
     power = passed[0].double().square().sum(-1)  # (events, frames, bins)
@@ -85,36 +86,37 @@ def slow_truth(scene: Scene, patch: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     return spectrum, sources / sources.sum(1, keepdim=True)
 
 
-def test_truth_agrees_with_slow_loops(scene: Scene, patch: Tensor) -> None:
-    _, truth = scene.told(patch, noise_seed=torch.arange(len(patch)))
-    assert truth.spectrum.shape == (6, 7, BANDS)
-    assert truth.sources.shape == (6, 7, PITCHES + 2)
-    spectrum, sources = slow_truth(scene, patch[2], seed=2)
-    torch.testing.assert_close(truth.spectrum[2], spectrum, rtol=0, atol=0.05)
-    torch.testing.assert_close(truth.sources[2], sources, rtol=0, atol=2e-3)
+def test_targets_agree_with_slow_loops(scene: Scene, patch: Tensor) -> None:
+    _, targets = scene.with_targets(patch, noise_seed=torch.arange(len(patch)))
+    assert targets["spectrum"].value.shape == (6, 7, BANDS)
+    assert targets["sources"].value.shape == (6, 7, PITCHES + 2)
+    spectrum, sources = slow_targets(scene, patch[2], seed=2)
+    torch.testing.assert_close(targets["spectrum"].value[2], spectrum, rtol=0, atol=0.05)
+    torch.testing.assert_close(targets["sources"].value[2], sources, rtol=0, atol=2e-3)
 
 
-def test_the_sound_that_is_told_of_is_the_sound(scene: Scene, patch: Tensor) -> None:
-    sound, truth = scene.told(patch, noise_seed=7)
+def test_the_sound_that_comes_with_targets_is_the_sound(scene: Scene, patch: Tensor) -> None:
+    sound, targets = scene.with_targets(patch, noise_seed=7)
     assert torch.equal(sound, scene(patch, noise_seed=7))
-    assert torch.equal(Truth.unpack(truth.pack()).sources, truth.sources)
-    assert truth.pack().shape[2] == SIZE
-    torch.testing.assert_close(truth.sources.sum(2), torch.ones(6, 7))
-    assert truth.spectrum.min() >= QUIETEST_DB - 1e-3
+    assert [*targets] == [spec.name for spec in SPECS]
+    assert all(target.mask.all() for target in targets.values())
+    torch.testing.assert_close(targets["sources"].value.sum(2), torch.ones(6, 7))
+    assert targets["spectrum"].value.min() >= QUIETEST_DB - 1e-3
 
 
 def test_the_background_is_not_in_the_spectrum_and_is_a_source(scene: Scene, patch: Tensor) -> None:
     quiet, loud = (turned(scene, patch, background__level=level) for level in (-60.0, 10.0))
-    (_, before), (_, after) = scene.told(quiet), scene.told(loud)
-    assert (after.sources[..., -1] >= before.sources[..., -1]).all()
-    assert after.sources[..., -1].mean() > 0.5
+    (_, before), (_, after) = scene.with_targets(quiet), scene.with_targets(loud)
+    assert (after["sources"].value[..., -1] >= before["sources"].value[..., -1]).all()
+    assert after["sources"].value[..., -1].mean() > 0.5
     # the background may raise the peak against which all is measured: the same for every band and step
-    change = (after.spectrum - before.spectrum)[before.spectrum > -50.0]
+    was = before["spectrum"].value
+    change = (after["spectrum"].value - was)[was > -50.0]
     assert change.numel() > 20
     assert change.max() < 0.1
 
 
-def test_a_note_is_told_by_its_pitch(scene: Scene) -> None:
+def test_a_note_has_its_pitch_as_its_source(scene: Scene) -> None:
     patch = torch.full((1, scene.size), 0.5)
     shared = {"event_1.mod_matrix.mod.1.0": 1.0, "event_1.adsr_1.sustain": 1.0, "event_1.keyboard.duration": 4.0}
     shared |= {"event_1.adsr_1.attack": 0.0, "event_1.mixer.level.0": 1.0, "event_1.mixer.level.1": 0.0}
@@ -122,42 +124,53 @@ def test_a_note_is_told_by_its_pitch(scene: Scene) -> None:
     shared |= {"event_1.onset": 0.0, "event_1.level": 0.0, "event_2.level": -30.0, "background.level": -60.0}
     for midi in (42.0, 60.0, 78.0):
         units = {name.replace(".", "__"): value for name, value in shared.items()}
-        _, truth = scene.told(turned(scene, patch, **units, event_1__keyboard__midi_f0=midi))
-        assert (truth.sources[0, 1:6, int((midi - 24.0) / 3.0)] > 0.9).all(), midi
+        _, targets = scene.with_targets(turned(scene, patch, **units, event_1__keyboard__midi_f0=midi))
+        assert (targets["sources"].value[0, 1:6, int((midi - 24.0) / 3.0)] > 0.9).all(), midi
 
 
-def test_only_what_is_known_is_told() -> None:
-    with pytest.raises(SoundalikeError, match="only of the instrument 'voice' is known"):
-        Scene("voice-fm", seconds=0.2).told(torch.full((1, Scene("voice-fm", seconds=0.2).size), 0.5))
-    with pytest.raises(SoundalikeError, match="give --voice scene"):
-        Doppelgangers(Voice(seconds=0.2)).told(0, torch.arange(2))
-    with pytest.raises(SoundalikeError, match=r"training\.prediction is of what is to be heard in scenes"):
-        Recipe("x", {"training": {"prediction": 1.0, "steps": 1}}).build()
-    with pytest.raises(SoundalikeError, match=r"--instrument voice .* or --prediction 0"):
+def test_only_what_is_known_is_a_target() -> None:
+    assert Scene("voice-fm", seconds=0.2).target_specs == ()
+    assert Doppelgangers(Voice(seconds=0.2)).target_specs == ()
+    with pytest.raises(SoundalikeError, match=r"training\.targets are what a synthesizer knows"):
+        Recipe("x", {"training": {"targets": 1.0, "steps": 1}}).build()
+    with pytest.raises(SoundalikeError, match=r"--instrument voice, or --targets 0"):
         Recipe.load("ears-cpu").override({"voice.instrument": "parametric"}).build()
-    with pytest.raises(SoundalikeError, match="weight is 0"):
-        Prediction(ResNet18(width=4), LogMel(), weight=0.0)
+    with pytest.raises(SoundalikeError, match=r"training\.targets names 'spectra': did you mean 'spectrum'"):
+        Recipe.load("ears-cpu").override({"training.targets": {"spectra": 1.0}}).build()
+    with pytest.raises(SoundalikeError, match=r"training\.targets is -1"):
+        Recipe.load("ears-cpu").override({"targets": -1.0}).training  # noqa: B018
     with pytest.raises(SoundalikeError, match="frame every 10 ms"):
-        Prediction(ResNet18(width=4), LogMel(hop=0.02))
+        TargetPrediction(ResNet18(width=4), LogMel(hop=0.02), SPECS)
 
 
-@pytest.mark.parametrize("slowest", [4, 8, 16, 32])
-def test_outputs_stand_where_their_steps_do(slowest: int) -> None:
-    """A click is said at the step in which it is heard, when the layer repeats what the last stage has there."""
-    encoder = ResNet18(width=4, slowest=slowest).eval()
-    prediction = Prediction(encoder, LogMel()).eval()
+def test_a_target_of_weight_0_is_not_predicted() -> None:
+    recipe = Recipe.load("ears-cpu").override({"training.targets": {"sources": 2.0, "spectrum": 0.0}})
+    prediction = recipe.build().prediction
+    assert prediction is not None
+    assert prediction.weights == {"sources": 2.0}
+    assert recipe.override({"targets": 0.0}).build().prediction is None
+    assert recipe.override({"targets.sources": 0.0}).build().prediction is None
+
+
+@pytest.mark.parametrize("max_time_stride", [4, 8, 16, 32])
+def test_outputs_stand_where_their_steps_do(max_time_stride: int) -> None:
+    """A click is predicted at the step in which it is, when the layer repeats what the last stage has there."""
+    encoder = ResNet18(width=4, max_time_stride=max_time_stride).eval()
+    prediction = TargetPrediction(encoder, LogMel(), SPECS).eval()
     last = encoder.stages(torch.rand(2, 1, 96, 64))[-1]
-    steps = prediction(last).shape[1]
+    steps = prediction(last)["spectrum"].shape[1]
     assert steps in (10, 11, 12)
-    assert prediction(last).shape == (2, steps, SIZE)
+    assert prediction(last)["sources"].shape == (2, steps, PITCHES + 2)
+    layer = prediction.frame_layer
+    assert layer is not None
     with torch.no_grad():
-        prediction.linear.weight.zero_()
+        layer.weight.zero_()
         # each of an output's steps says which output and which step it is
-        prediction.linear.bias.copy_(torch.arange(prediction.steps).repeat_interleave(SIZE).float())
-        prediction.linear.weight[:, 0] = 10.0
+        layer.bias.copy_(torch.arange(prediction.steps).repeat_interleave(BANDS + PITCHES + 2).float())
+        layer.weight[:, 0] = 10.0
         marked = torch.zeros_like(last)
         marked[:, 0, :, 0] = torch.arange(last.shape[2]).float()
-    said = prediction(marked)[0, :, 0]
+    said = prediction(marked)["spectrum"][0, :, 0]
     stride = encoder.strides[-1]
     for step, value in enumerate(said.tolist()):
         output, part = divmod(value, 10.0)
@@ -168,30 +181,55 @@ def test_outputs_stand_where_their_steps_do(slowest: int) -> None:
             assert value / 10.0 == 2 * step + 0.5
 
 
-def test_the_loss_against_a_slow_one(scene: Scene, patch: Tensor) -> None:
-    encoder = ResNet18(width=4, slowest=8)
-    prediction = Prediction(encoder, LogMel())
-    last = encoder.stages(torch.rand(6, 1, 56, 64))[-1]
-    truth = scene.told(patch)[1]
-    loss, parts = prediction.loss(last, truth)
-    answer = prediction(last)
-    wrong, surprise = [], []
-    for row in range(6):
-        for step in range(7):
-            for band in range(BANDS):
-                true = (truth.spectrum[row, step, band].item() + 60.0) / 20.0
-                wrong.append((answer[row, step, band].item() - true) ** 2)
-            share = answer[row, step, BANDS:].softmax(0)
-            both = zip(truth.sources[row, step].tolist(), share.tolist(), strict=True)
-            surprise.append(-sum(true * math.log(said) for true, said in both))
-    assert parts["spectrum"].item() == pytest.approx(sum(wrong) / len(wrong), rel=1e-4)
-    assert parts["sources"].item() == pytest.approx(sum(surprise) / len(surprise), rel=1e-4)
-    assert loss.item() == pytest.approx(sum(part.item() for part in parts.values()), rel=1e-5)
+def test_the_loss_against_a_slow_one() -> None:
+    specs = (
+        TargetSpec("level", "dB", size=2, centre=-60.0, spread=20.0),
+        TargetSpec("share", classes=("a", "b", "c"), shares=True),
+        TargetSpec("kind", classes=("d", "e")),
+        TargetSpec("speaker", "cm", per="sound", centre=15.0, spread=2.0),
+        TargetSpec("material", per="sound", classes=("wood", "steel", "glass")),
+    )
+    weights = {"level": 1.0, "share": 2.0, "kind": 0.5, "speaker": 3.0, "material": 1.5}
+    encoder, generator = ResNet18(width=4, max_time_stride=8), torch.Generator().manual_seed(3)
+    prediction = TargetPrediction(encoder, LogMel(), specs, weights)
+    last = encoder.stages(torch.rand(6, 1, 56, 64, generator=generator))[-1]
+    targets, steps = unknown(specs, 6, 0.56), 7
+    for spec in specs:
+        value, mask = targets[spec.name]
+        value = torch.rand(value.shape, generator=generator) * 30.0 - 60.0
+        if spec.shares:
+            value = value.softmax(-1)
+        elif spec.classes:
+            value = torch.randint(len(spec.classes), value.shape, generator=generator)
+        targets[spec.name] = Target(value, torch.rand(mask.shape, generator=generator) < 0.6)
+    loss, parts = prediction.loss(last, targets)
+    predicted, total = prediction(last), 0.0
+    for spec in specs:
+        losses = []
+        for row in range(6):
+            for step in range(steps if spec.per == "frame" else 1):
+                place = (row, step) if spec.per == "frame" else (row,)
+                if not targets[spec.name].mask[place]:
+                    continue
+                true, said = targets[spec.name].value[place], predicted[spec.name][place]
+                if spec.shares:
+                    chances = said.softmax(0).tolist()
+                    losses.append(-sum(t * math.log(c) for t, c in zip(true.tolist(), chances, strict=True)))
+                elif spec.classes:
+                    losses.append(-math.log(said.softmax(0)[true]))
+                else:
+                    wrong = [(s - (t - spec.centre) / spec.spread) ** 2 for s, t in zip(said, true, strict=True)]
+                    losses.append(float(sum(wrong)) / len(wrong))
+        assert parts[spec.name].item() == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+        total += weights[spec.name] * sum(losses) / len(losses)
+    assert loss.item() == pytest.approx(total, rel=1e-4)
+    nothing, _ = prediction.loss(last, unknown(specs, 6, 0.56))
+    assert nothing.item() == 0.0
 
 
 def test_an_encoder_learns_to_say_what_it_hears() -> None:
     recipe = Recipe.load("ears-cpu").override(
-        {"training.batch_size": 16, "training.steps": 12, "encoder.width": 8, "encoder.widest": 8}
+        {"training.batch_size": 16, "training.steps": 12, "encoder.width": 8, "encoder.max_channels": 8}
     )
     learner = Learner(recipe)
     optimizer = torch.optim.AdamW(learner.parameters(), 0.01)
@@ -201,29 +239,31 @@ def test_an_encoder_learns_to_say_what_it_hears() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(parts["prediction"].item())
+        losses.append(parts["targets"].item())
     assert losses[-1] < 0.6 * losses[0]
     assert learner.prediction is not None
-    assert learner.prediction.linear.weight.grad is not None
-    whole = loss.item() - 3.0 * parts["prediction"].item()
+    assert learner.prediction.frame_layer is not None
+    assert learner.prediction.frame_layer.weight.grad is not None
+    assert parts["targets"].item() == pytest.approx(3.0 * (parts["spectrum"] + parts["sources"]).item(), rel=1e-4)
+    whole = loss.item() - parts["targets"].item()
     assert 0.0 < whole < math.log(2 * 2 * 16 * 3), "what is left is the contrastive loss"
 
 
-def test_truth_stays_with_its_views_however_a_batch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_targets_stay_with_their_views_however_a_batch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     learner = Learner(Recipe.load("ears-cpu"))
     inputs, _, whole = learner.inputs(torch.arange(8))
     monkeypatch.setattr("soundalike.train.step.PAIRS_AT_ONCE", 4)
     again, _, parts = learner.inputs(torch.arange(8))
-    assert whole is not None
-    assert parts is not None
+    assert [*whole] == [*parts] == ["spectrum", "sources"]
     torch.testing.assert_close(inputs, again, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(whole.pack(), parts.pack(), rtol=1e-4, atol=1e-3)
+    for name, target in whole.items():
+        torch.testing.assert_close(target.value, parts[name].value, rtol=1e-4, atol=1e-3)
 
 
 def test_a_sound_is_mixed_in_as_loud_as_asked(scene: Scene) -> None:
     plain, mixed = Doppelgangers(scene, 0.1), Doppelgangers(scene, 0.1, mix=(6.0, 6.0))
     numbers = torch.arange(8)
-    before, after = plain.numbered(3, numbers), mixed.numbered(3, numbers)
+    before, after = plain.batch(3, numbers), mixed.batch(3, numbers)
 
     def level(sound: Tensor) -> Tensor:
         return sound / sound.abs().amax(1, keepdim=True).clamp(min=1e-6)
@@ -231,19 +271,19 @@ def test_a_sound_is_mixed_in_as_loud_as_asked(scene: Scene) -> None:
     for first, sounds, step in ((after.first, before.first, 1), (after.second, before.second, 2)):
         expected = level(sounds) + 10.0 ** (-6.0 / 20.0) * level(sounds)[numbers ^ step]
         torch.testing.assert_close(first, expected / expected.abs().amax(1, keepdim=True).clamp(min=1.0))
-    assert torch.equal(after.first_patch, before.first_patch)
-    told, truth = mixed.told(3, numbers)
-    assert torch.equal(told.first, after.first)
-    assert torch.equal(truth.spectrum, plain.told(3, numbers)[1].spectrum), "the truth is of the sound alone"
+    known = mixed.batch(3, numbers, targets=True)
+    assert torch.equal(known.first, after.first)
+    alone = plain.batch(3, numbers, targets=True).targets["spectrum"].value
+    assert torch.equal(known.targets["spectrum"].value, alone), "the targets are of the sound alone"
 
 
-def test_what_is_mixed_in_depends_on_the_number_alone(scene: Scene) -> None:
+def test_what_is_mixed_in_depends_on_the_index_alone(scene: Scene) -> None:
     views = Doppelgangers(scene, 0.1, mix=(6.0, 36.0))
-    whole = views.numbered(3, torch.arange(8))
-    some = views.numbered(3, torch.tensor([5, 2]))  # their neighbours are not in the batch
+    whole = views.batch(3, torch.arange(8))
+    some = views.batch(3, torch.tensor([5, 2]))  # their neighbours are not in the batch
     torch.testing.assert_close(some.first, whole.first[[5, 2]])
     torch.testing.assert_close(some.second, whole.second[[5, 2]])
-    pooled = Doppelgangers(scene, 0.1, mix=(6.0, 36.0), pool=3).numbered(3, torch.arange(6))
+    pooled = Doppelgangers(scene, 0.1, mix=(6.0, 36.0), pool=3).batch(3, torch.arange(6))
     torch.testing.assert_close(pooled.first[:3], pooled.first[3:])
 
 

@@ -15,7 +15,7 @@ import soundfile
 from soundalike.core.errors import SoundalikeError
 from soundalike.data.datasets import read
 from soundalike.eval.probe import evaluate, print_table
-from soundalike.eval.probe.floor import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
+from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
 from soundalike.eval.probe.projection import project
 from soundalike.eval.probe.report import summary
 
@@ -37,7 +37,7 @@ class Spectrum:
 
 
 class Blind:
-    """A floor that hears nothing."""
+    """A baseline that hears nothing."""
 
     sample_rate = 8_000
 
@@ -97,7 +97,7 @@ def test_results_and_report(sounds, tmp_path):
     task = results["tasks"][0]
     assert results["model"] == "first model"
     assert results["recipe"] == recipe
-    assert results["floors"] == [LOG_MEL_STATISTICS, UNTRAINED_ENCODER]
+    assert results["baselines"] == [LOG_MEL_STATISTICS, UNTRAINED_ENCODER]
     assert set(results["versions"]) >= {"soundalike", "python", "torch", "scikit-learn"}
     assert list(task["scores"]) == list(embedders)
     assert task["protocol"] == data.protocol

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from soundalike.core.errors import SoundalikeError
 from soundalike.data.datasets.table import Dataset, build
 from soundalike.eval.probe import linear
-from soundalike.eval.probe.compare import compare_to_floors, mcnemar
-from soundalike.eval.probe.floor import LogMelStatistics
+from soundalike.eval.probe.baseline import LogMelStatistics
+from soundalike.eval.probe.compare import compare_to_baselines, mcnemar
 from soundalike.eval.probe.linear import inner_splits
 from soundalike.eval.probe.score import Predictions, ProbeScore, score
 
@@ -164,38 +164,38 @@ def scores(*spreads):
 
 def test_comparison_beats():
     results = scores(0.5, 2, 4)
-    comparison = compare_to_floors(results)
+    comparison = compare_to_baselines(results)
     assert comparison.beats is True
     assert comparison.clear is True
-    assert comparison.sentence.startswith("Beats both floors: ")
+    assert comparison.sentence.startswith("Beats both baselines: ")
     for margin in comparison.margins:
-        points = 100 * (results["mine"].probes["linear"].mean - results[margin.floor].probes["linear"].mean)
+        points = 100 * (results["mine"].probes["linear"].mean - results[margin.baseline].probes["linear"].mean)
         assert margin.points == pytest.approx(points, abs=0.05)
-        assert f"{margin.points:.1f} points above {margin.floor} (ahead in 3 of 3 folds)" in comparison.sentence
+        assert f"{margin.points:.1f} points above {margin.baseline} (ahead in 3 of 3 folds)" in comparison.sentence
         assert margin.folds_won == 3
 
 
 def test_comparison_does_not_beat_when_one_floor_is_higher_or_level():
-    comparison = compare_to_floors(scores(2, 0.5, 4))
+    comparison = compare_to_baselines(scores(2, 0.5, 4))
     assert comparison.beats is False
-    assert "Does not beat both floors" in comparison.sentence
+    assert "Does not beat both baselines" in comparison.sentence
     assert "below log-mel statistics (ahead in 0 of 3 folds)" in comparison.sentence
     assert "above untrained encoder" in comparison.sentence
-    level = compare_to_floors(scores(2, 2))
+    level = compare_to_baselines(scores(2, 2))
     assert level.beats is False
-    assert level.sentence.startswith("Does not beat the floor: level with log-mel statistics")
+    assert level.sentence.startswith("Does not beat the baseline: level with log-mel statistics")
 
 
 def test_a_small_lead_is_said_to_be_unclear():
     results = {"mine": score(*toy(spread=2, seed=3)), "log-mel statistics": score(*toy(spread=2, seed=4))}
-    comparison = compare_to_floors(results)
+    comparison = compare_to_baselines(results)
     if comparison.margins[0].points < 0:
         results = dict(zip(results, reversed(results.values()), strict=True))
-        comparison = compare_to_floors(results)
+        comparison = compare_to_baselines(results)
     assert comparison.margins[0].p > 0.05
     assert comparison.beats
     assert not comparison.clear
-    assert comparison.sentence.startswith("Beats the floor, but not clearly: ")
+    assert comparison.sentence.startswith("Beats the baseline, but not clearly: ")
     assert comparison.sentence.endswith("; could be chance).")
 
 
@@ -216,8 +216,8 @@ def test_mcnemar_is_a_binomial_test_of_the_clips_that_differ(answers):
 
 
 def test_comparison_without_floors():
-    assert compare_to_floors(scores(1)).beats is None
-    assert compare_to_floors(scores(1)).sentence == "No floor was evaluated."
+    assert compare_to_baselines(scores(1)).beats is None
+    assert compare_to_baselines(scores(1)).sentence == "No baseline was evaluated."
 
 
 @pytest.mark.skipif("SOUNDALIKE_DATA" not in os.environ, reason="needs real recordings")
@@ -227,5 +227,5 @@ def test_log_mel_statistics_on_recordings(task, low, high):
     from soundalike.model.embed_files import embed_files
 
     data = read(task, os.environ["SOUNDALIKE_DATA"])
-    vectors = embed_files(data.paths, {"floor": LogMelStatistics()}).vectors["floor"]
+    vectors = embed_files(data.paths, {"baseline": LogMelStatistics()}).vectors["baseline"]
     assert low < score(vectors, data).probes["linear"].mean < high

@@ -171,7 +171,7 @@ def test_stages_are_mean_and_deviation_of_every_stage(
 @pytest.fixture(scope="module")
 def brisk(frontend: LogMel) -> ResNet18:
     """An encoder whose every stage steps by four frames."""
-    encoder = ResNet18(width=4, size=12, slowest=4, widest=8)
+    encoder = ResNet18(width=4, size=12, max_time_stride=4, max_channels=8)
     encoder(frontend(noise(4, 16000)))
     return encoder.eval()
 
@@ -257,10 +257,10 @@ def test_chunks_reach_the_encoder_and_not_the_whole_clip(
     assert max(lengths) == 224 * 3
 
 
-@pytest.mark.parametrize("slowest", [32, 4])
-def test_stages_in_one_dimension_and_in_chunks(slowest: int) -> None:
+@pytest.mark.parametrize("max_time_stride", [32, 4])
+def test_stages_in_one_dimension_and_in_chunks(max_time_stride: int) -> None:
     frontend = Raw(seconds=0.125)
-    encoder = ResNet18(width=2, size=4, dimensions=1, slowest=slowest)
+    encoder = ResNet18(width=2, size=4, dimensions=1, max_time_stride=max_time_stride)
     encoder(frontend(noise(4, 2000)))
     encoder.eval()
     waveform = noise(2, 9000)

@@ -46,7 +46,7 @@ def test_shipped_recipes_build(name: str) -> None:
         assert (parts.head is None) == parts.objective.needs_labels
         return
     with torch.no_grad():
-        pair = parts.views.numbered(0, torch.arange(2))
+        pair = parts.views.batch(0, torch.arange(2))
         features = parts.frontend(torch.cat((pair.first, pair.second)))
         loss = parts.objective(*parts.head(parts.encoder(features)).chunk(2)).loss
     assert torch.isfinite(loss)
@@ -67,7 +67,7 @@ def test_the_paper_s_run_to_the_letter() -> None:
     assert sections["voice"]["name"] == "voice"
     assert sections["views"] | {"delta": 0.25, "uniform_in": "units"} == sections["views"]
     assert sections["encoder"] | {"name": "resnet18", "size": 512} == sections["encoder"]
-    assert sections["head"] == {"name": "identity", "every": "clip"}
+    assert sections["head"] == {"name": "identity", "loss": "clip"}
     assert sections["objective"]["name"] == "align-uniform"
     assert sections["readout"]["name"] == "pooled"
     training = Recipe.load("doppelgangers").training
@@ -165,7 +165,7 @@ def test_unknown_names_are_answered_with_the_nearest(tiny: Recipe) -> None:
     )
     assert "Known: pooled, stages." in refused(tiny, readout="zzz")
     assert "did you mean batch_size" in refused(tiny, batchsize=3)
-    assert "did you mean 'width' or 'widest'?" in refused(tiny, encoder__widht=3)
+    assert "did you mean 'width'?" in refused(tiny, encoder__widht=3)
     assert "--print-recipe shows every key" in refused(tiny, qqq=3)
     assert "did you mean 'pitch'?" in refused(tiny, delta__pich=0.1)
     assert "did you mean 'sgd'?" in refused(tiny, optimizer="sdg")

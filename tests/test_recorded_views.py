@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 from recorded_clips import open_folder, write_folder
 from soundalike.core.errors import SoundalikeError
 from soundalike.data.training_clips import TrainingClips
-from soundalike.views import RecordedPair, RecordedViews
-from soundalike.views.view import HELD_OUT, sound_numbers
+from soundalike.views import RecordedViews
+from soundalike.views.view import HELD_OUT, step_indices
 
 SAMPLES = 4000  # 0.25 s; the clips have 0.3 to 0.5 s
 SHIFT = [{"name": "time-shift", "fraction": 0.5, "p": 1.0}]
@@ -50,6 +50,21 @@ def places(piece: Tensor, sound: Tensor) -> list[int]:
     return (sound.unfold(0, len(piece), 1) == piece).all(1).nonzero().flatten().tolist()
 
 
+class RecordedPair(NamedTuple):
+    """A batch, and the clips that it shows."""
+
+    first: Tensor
+    second: Tensor
+    clip: Tensor
+    label: Tensor
+
+
+def drawn(source: RecordedViews, seed: int, indices: Tensor) -> RecordedPair:
+    batch = source.batch(seed, indices)
+    assert batch.label is not None
+    return RecordedPair(batch.first, batch.second, source.clip_of(seed, indices), batch.label)
+
+
 def equal(one: RecordedPair, other: RecordedPair) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
@@ -60,7 +75,7 @@ def equal(one: RecordedPair, other: RecordedPair) -> bool:
 @pytest.mark.parametrize("settings", [{}, {"crop": "start"}, {"pair": "jitter"}, {"pair": "layered"}])
 def test_two_views_of_a_clip_are_never_the_same(clips: TrainingClips, settings: dict[str, Any]) -> None:
     before = [whole(clips, clip) for clip in range(len(clips))]
-    pair = views(clips, **settings).numbered(0, torch.arange(40))
+    pair = drawn(views(clips, **settings), 0, torch.arange(40))
     assert pair.first.shape == pair.second.shape == (40, SAMPLES)
     assert not (pair.first == pair.second).all(1).any()
     # nor does one lie in the other's memory, or in that of the recordings
@@ -75,9 +90,9 @@ def test_two_views_of_a_clip_are_never_the_same(clips: TrainingClips, settings: 
 def test_augmentations_never_write_into_the_recordings(clips: TrainingClips, name: str) -> None:
     before = [whole(clips, clip) for clip in range(len(clips))]
     changed = views(clips, crop="start", augment=[{"name": name, "p": 1.0}])
-    once = changed.numbered(0, torch.arange(9))
+    once = drawn(changed, 0, torch.arange(9))
     assert not torch.equal(once.first, once.second)
-    assert equal(changed.numbered(0, torch.arange(9)), once), "what was cut is cut again as it was"
+    assert equal(drawn(changed, 0, torch.arange(9)), once), "what was cut is cut again as it was"
     assert all(torch.equal(whole(clips, clip), sound) for clip, sound in enumerate(before))
 
 
@@ -105,8 +120,8 @@ def test_features_can_tell_the_views_apart(clips: TrainingClips) -> None:
 def test_the_same_crop_twice(clips: TrainingClips) -> None:
     # an augmentation that is never drawn leaves the crops as they are
     never = [{"name": "fade", "p": 0.0}]
-    at_start = views(clips, crop="start", augment=never).numbered(0, torch.arange(18))
-    at_random = views(clips, crop="random", augment=never).numbered(0, torch.arange(18))
+    at_start = drawn(views(clips, crop="start", augment=never), 0, torch.arange(18))
+    at_random = drawn(views(clips, crop="random", augment=never), 0, torch.arange(18))
     found = set()
     for row in range(18):
         sound = whole(clips, int(at_start.clip[row]))
@@ -118,7 +133,7 @@ def test_the_same_crop_twice(clips: TrainingClips) -> None:
 
 @pytest.mark.parametrize("crop", ["start", "random"])
 def test_short_clips_are_filled_up_on_the_right(clips: TrainingClips, crop: str) -> None:
-    pair = views(clips, samples=9000, crop=crop, augment=[{"name": "fade", "p": 0.0}]).numbered(0, torch.arange(9))
+    pair = drawn(views(clips, samples=9000, crop=crop, augment=[{"name": "fade", "p": 0.0}]), 0, torch.arange(9))
     for row in range(9):
         sound = whole(clips, int(pair.clip[row]))
         assert torch.equal(pair.second[row, : len(sound)], sound)
@@ -126,7 +141,7 @@ def test_short_clips_are_filled_up_on_the_right(clips: TrainingClips, crop: str)
 
 
 def test_jitter_takes_two_places_of_one_file(clips: TrainingClips) -> None:
-    pair = views(clips, pair="jitter", crop="start", augment=None).numbered(0, torch.arange(36))
+    pair = drawn(views(clips, pair="jitter", crop="start", augment=None), 0, torch.arange(36))
     starts = []
     for row in range(36):
         sound = whole(clips, int(pair.clip[row]))
@@ -138,7 +153,7 @@ def test_jitter_takes_two_places_of_one_file(clips: TrainingClips) -> None:
 
 def test_jitter_with_room_for_one_other_place(clips: TrainingClips) -> None:
     samples = int(clips.lengths.min()) - 1
-    pair = views(clips, samples=samples, pair="jitter", augment=None).numbered(0, torch.arange(45))
+    pair = drawn(views(clips, samples=samples, pair="jitter", augment=None), 0, torch.arange(45))
     assert not (pair.first == pair.second).all(1).any()
     with pytest.raises(
         SoundalikeError, match=r"^views\.pair is 'jitter' without an augmentation, and 3 of 9 clips are no longer than"
@@ -167,7 +182,7 @@ def test_layers_are_a_sum_of_segments_with_a_peak_of_1(clips: TrainingClips, lay
 
     noted: Any = Noted()
     never = [{"name": "fade", "p": 0.0}]
-    pair = views(noted, pair="layered", layers=layers, augment=never, crop="start").numbered(0, torch.arange(9))
+    pair = drawn(views(noted, pair="layered", layers=layers, augment=never, crop="start"), 0, torch.arange(9))
     assert len(noted.reads) == layers
     for row in range(9):
         sound = whole(clips, int(pair.clip[row])).tolist()
@@ -192,46 +207,46 @@ def test_every_clip_is_seen_once_in_each_round(clips: TrainingClips, seed: int, 
     first = time * 9
     # three rounds in batches, some of which lie across two rounds or are larger than one
     numbers = torch.arange(first, first + 27)
-    seen = torch.cat([shown.shown(seed, some) for some in numbers.split(batch)])
+    seen = torch.cat([shown.clip_of(seed, some) for some in numbers.split(batch)])
     rounds = seen.view(3, 9)
     assert rounds.sort(1).values.tolist() == [list(range(9))] * 3
-    assert torch.equal(seen, shown.shown(seed, numbers))
-    assert torch.equal(shown.shown(seed, HELD_OUT + numbers), seen)
+    assert torch.equal(seen, shown.clip_of(seed, numbers))
+    assert torch.equal(shown.clip_of(seed, HELD_OUT + numbers), seen)
 
 
 def test_every_round_has_an_order_of_its_own(clips: TrainingClips) -> None:
     shown = views(clips)
-    orders = [tuple(shown.shown(0, torch.arange(9 * time, 9 * time + 9)).tolist()) for time in range(50)]
+    orders = [tuple(shown.clip_of(0, torch.arange(9 * time, 9 * time + 9)).tolist()) for time in range(50)]
     assert len(set(orders)) == 50
-    assert tuple(shown.shown(1, torch.arange(9)).tolist()) != orders[0]
-    assert shown.pairs_a_round == 9
+    assert tuple(shown.clip_of(1, torch.arange(9)).tolist()) != orders[0]
+    assert shown.pairs_per_epoch == 9
 
 
 # draws
 
 
 def test_a_clip_is_drawn_anew_in_each_round(clips: TrainingClips) -> None:
-    pair = views(clips).numbered(0, torch.arange(27))
+    pair = drawn(views(clips), 0, torch.arange(27))
     for clip in range(9):
         first, second = pair.first[pair.clip == clip], pair.second[pair.clip == clip]
         assert len(torch.cat((first, second)).unique(dim=0)) == 6, "three rounds of two views"
 
 
 def test_held_out_draws_are_others(clips: TrainingClips) -> None:
-    trained, held_out = (views(clips).numbered(0, start + torch.arange(9)) for start in (0, HELD_OUT))
+    trained, held_out = (drawn(views(clips), 0, start + torch.arange(9)) for start in (0, HELD_OUT))
     assert torch.equal(trained.clip, held_out.clip)
     assert not (trained.first == held_out.first).all(1).any()
 
 
 def test_another_seed_draws_others(clips: TrainingClips) -> None:
-    one, other = (views(clips).numbered(seed, torch.arange(9)) for seed in (0, 1))
+    one, other = (drawn(views(clips), seed, torch.arange(9)) for seed in (0, 1))
     assert not torch.equal(one.first, other.first)
 
 
 @settings(max_examples=40, deadline=None)
 @given(ranks=st.integers(1, 8), batch=st.integers(1, 32), step=st.integers(0, 10_000))
 def test_steps_and_ranks_share_no_number(ranks: int, batch: int, step: int) -> None:
-    seen = [sound_numbers(step + later, rank, ranks, batch) for later in range(3) for rank in range(ranks)]
+    seen = [step_indices(step + later, rank, ranks, batch) for later in range(3) for rank in range(ranks)]
     assert torch.cat(seen).tolist() == list(range(step * ranks * batch, (step + 3) * ranks * batch))
 
 
@@ -239,8 +254,8 @@ def test_steps_and_ranks_share_no_number(ranks: int, batch: int, step: int) -> N
 @given(batch=st.integers(1, 24), pair=st.sampled_from(["same", "jitter", "layered"]))
 def test_draws_do_not_depend_on_the_batch_size(clips: TrainingClips, batch: int, pair: str) -> None:
     numbers = torch.arange(3, 27)
-    expected = views(clips, pair=pair).numbered(5, numbers)
-    parts = [views(clips, pair=pair).numbered(5, some) for some in numbers.split(batch)]
+    expected = drawn(views(clips, pair=pair), 5, numbers)
+    parts = [drawn(views(clips, pair=pair), 5, some) for some in numbers.split(batch)]
     joined = RecordedPair(*(torch.cat(column) for column in zip(*parts, strict=True)))
     assert equal(joined, expected)
 
@@ -248,7 +263,7 @@ def test_draws_do_not_depend_on_the_batch_size(clips: TrainingClips, batch: int,
 def test_labels_go_with_their_clips(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SOUNDALIKE_CACHE", str(tmp_path))
     some = open_folder(folder, labels=0.34)
-    pair = views(some).numbered(0, torch.arange(9))
+    pair = drawn(views(some), 0, torch.arange(9))
     assert torch.equal(pair.label, some.labels[pair.clip])
     assert (pair.label == -1).sum() == 6, "they stay in the batch and lose their label alone"
     assert sorted(pair.clip.tolist()) == list(range(9))
@@ -264,13 +279,13 @@ class Numbered(Dataset[tuple[Tensor, ...]]):
         return 18
 
     def __getitem__(self, number: int) -> tuple[Tensor, ...]:
-        pair = self.source.numbered(0, torch.tensor([number]))
+        pair = drawn(self.source, 0, torch.tensor([number]))
         return pair.first[0], pair.second[0], pair.clip[0], pair.label[0]
 
 
 def test_workers_draw_what_one_process_draws(clips: TrainingClips) -> None:
     source = views(clips)
-    expected = source.numbered(0, torch.arange(18))
+    expected = drawn(source, 0, torch.arange(18))
     loader = DataLoader(Numbered(source), batch_size=3, num_workers=2, multiprocessing_context="fork")
     loaded = RecordedPair(*(torch.cat(column) for column in zip(*loader, strict=True)))
     assert equal(loaded, expected)
@@ -280,7 +295,7 @@ def test_workers_draw_what_one_process_draws(clips: TrainingClips) -> None:
 def test_a_worker_that_is_started_afresh_draws_the_same(clips: TrainingClips) -> None:
     source = views(clips, pair="jitter")
     again = pickle.loads(pickle.dumps(source))  # what a spawned process is handed
-    assert equal(again.numbered(2, torch.arange(9)), source.numbered(2, torch.arange(9)))
+    assert equal(drawn(again, 2, torch.arange(9)), drawn(source, 2, torch.arange(9)))
 
 
 # what is refused

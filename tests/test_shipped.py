@@ -1,4 +1,4 @@
-"""The model that ships: there, whole, small, described, and better than its floors."""
+"""The model that ships: there, whole, small, described, and better than its baselines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import soundalike
 from soundalike.cli import main
 from soundalike.core.errors import SoundalikeError
 from soundalike.data import datasets
-from soundalike.eval.probe import score, with_floors
+from soundalike.eval.probe import score, with_baselines
 from soundalike.model import shipped as models
 from soundalike.model.embed_files import embed_files
 
@@ -69,9 +69,9 @@ def test_the_command_lists_and_checks(capsys: pytest.CaptureFixture[str], monkey
 @pytest.mark.skipif(DATA is None, reason="SOUNDALIKE_DATA names no folder of recordings")
 def test_it_is_better_than_both_floors_at_recordings_of_instruments() -> None:
     dataset = datasets.read("folder", Path(str(DATA)) / "instruments10")
-    embedded = embed_files(dataset.paths, with_floors(soundalike.load()))
-    model, *floors = (
+    embedded = embed_files(dataset.paths, with_baselines(soundalike.load()))
+    model, *baselines = (
         score(vectors, dataset.select(embedded.rows), ["knn"]).probes["knn"].mean
         for vectors in embedded.vectors.values()
     )
-    assert model > max(floors)
+    assert model > max(baselines)

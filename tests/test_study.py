@@ -138,8 +138,8 @@ def test_the_budget_is_divided_evenly_and_stays(small: Recipe, tmp_path: Path) -
     assert {recipe.training.steps for recipe in grid.recipes.values()} == {None}
     grid.save()
     assert json.loads((tmp_path / "s" / STUDY).read_text())["definition"]["minutes_per_cell"] == 1.5
-    assert grid.extra("floor", lambda: 0.5) == 0.5
-    assert Grid(tmp_path / "s", "try", small, CELLS_OF_TWO, minutes=3).extra("floor", never) == 0.5
+    assert grid.extra("baseline", lambda: 0.5) == 0.5
+    assert Grid(tmp_path / "s", "try", small, CELLS_OF_TWO, minutes=3).extra("baseline", never) == 0.5
 
 
 def test_shares_of_the_budget(small: Recipe, tmp_path: Path) -> None:

@@ -136,8 +136,8 @@ def test_the_study_of_augmentations(
         }
         numbers = [scores["folder"], scores["folder 2"], (scores["folder"] + scores["folder 2"]) / 2]
         assert shown[name] == [f"{100 * number:.1f}" for number in numbers]
-    for floor in ("log-mel statistics", "untrained encoder"):
-        assert shown[floor][0] == f"{100 * state['extra'][floor]['folder'][0]:.1f}"
+    for baseline in ("log-mel statistics", "untrained encoder"):
+        assert shown[baseline][0] == f"{100 * state['extra'][baseline]['folder'][0]:.1f}"
     monkeypatch.setattr(soundalike.train.pretrain, "pretrain", never)
     monkeypatch.setattr(augmentations, "embed", never)
     assert augmentations.run(tmp_path / "s", None, tasks, small, cells, "cpu", quiet=True) == []
@@ -188,10 +188,10 @@ def test_the_study_of_front_ends(
             assert row[-1] == f"{np.mean(values):.1f} ± {np.std(values):.1f}"
             assert row[3:5] == ["2", f"{records[0]['trained']['pairs']}"]
             assert row[6] == f"{records[0]['scores']['parameters']:,}"
-        floor = state["extra"]["untrained encoder"][level]["folder"]
-        assert len(floor) == 2
+        baseline = state["extra"]["untrained encoder"][level]["folder"]
+        assert len(baseline) == 2
         row = shown[level, "untrained encoder", "linear probe"]
-        assert row[-1] == f"{100 * np.mean(floor):.1f} ± {100 * np.std(floor):.1f}"
+        assert row[-1] == f"{100 * np.mean(baseline):.1f} ± {100 * np.std(baseline):.1f}"
     assert shown["raw", "supervised", "own head"][6] != shown["spectrogram", "supervised", "own head"][6]
     monkeypatch.setattr(soundalike.train.pretrain, "pretrain", never)
     assert frontends.run(tmp_path / "s", None, tasks[:1], small, cells, "cpu", quiet=True) == []
@@ -205,9 +205,9 @@ def test_figures_of_studies_that_are_not_finished(tmp_path: Path) -> None:
 
     some, one = Summary(50.0, 2.0, 3), Summary(40.0, 0.0, 1)
     panels = {f"task $ {number}": {"joint": [None, some], "two-stage": [None, None]} for number in range(4)}
-    floors = {title: {"untrained encoder": [one, None]} for title in panels}
-    draw_curves([0.1, 1.0], {"linear probe": panels, "own head": panels}, floors, tmp_path / "curves.png")
-    draw_groups(["raw", "logmel"], panels, floors, tmp_path / "groups.png")
+    baselines = {title: {"untrained encoder": [one, None]} for title in panels}
+    draw_curves([0.1, 1.0], {"linear probe": panels, "own head": panels}, baselines, tmp_path / "curves.png")
+    draw_groups(["raw", "logmel"], panels, baselines, tmp_path / "groups.png")
     mean = np.array([[40.0, np.nan], [np.nan, 60.0]])
     draw_grid(["fade", "noise"], dict.fromkeys(panels, (mean, mean / 40)), {}, tmp_path / "grid.png")
     for name in ("curves", "groups", "grid"):

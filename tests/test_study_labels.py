@@ -179,9 +179,9 @@ def test_the_study_of_labels_on_the_command_line(
                 assert (row is None) == nothing == (not scores)
                 if row is not None:
                     assert row[-1] == f"{np.mean(scores):.1f}"
-        for floor in ("log-mel statistics", "untrained encoder"):
-            (value,) = state["extra"][floor][part]["folder"]
-            assert shown[f"{100 * float(part):g} %", floor, "linear probe"][-1] == f"{100 * value:.1f}"
+        for baseline in ("log-mel statistics", "untrained encoder"):
+            (value,) = state["extra"][baseline][part]["folder"]
+            assert shown[f"{100 * float(part):g} %", baseline, "linear probe"][-1] == f"{100 * value:.1f}"
 
     monkeypatch.setattr(soundalike.train.pretrain, "pretrain", never)
     assert main(arguments) == 0

@@ -12,7 +12,7 @@ import soundfile
 
 from soundalike.cli import main
 from soundalike.core.errors import SoundalikeError
-from soundalike.eval.probe.floor import LogMelStatistics
+from soundalike.eval.probe.baseline import LogMelStatistics
 from soundalike.eval.study.features import FEATURES, RATE, features
 from soundalike.eval.study.similarity import compare, measure
 from soundalike.eval.study.spectra import distance, summary

@@ -5,7 +5,7 @@
 A ridge classifier on standardised embeddings, four folds by group (the part of a file's name before its last ``-``:
 voice, instrument, pitch or kit; each event is a group of its own), regularised by what its training folds say. It is
 many times as fast as the linear probe of ``soundalike evaluate`` and serves for choosing only. Below it the same for
-nearest neighbours by cosine, standardised as ``soundalike evaluate`` does. Both floors come first.
+nearest neighbours by cosine, standardised as ``soundalike evaluate`` does. Both baselines come first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sklearn.linear_model import RidgeClassifierCV
 from sklearn.model_selection import StratifiedGroupKFold
 
 import soundalike
-from soundalike.eval.probe.floor import LogMelStatistics
+from soundalike.eval.probe.baseline import LogMelStatistics
 from soundalike.eval.probe.knn import predict_knn
 
 TASKS = ("events", "words", "notes", "pitches", "drums")

@@ -24,7 +24,7 @@ from benchmarks.gpu.worker import FAULTS, Context, work
 ROOT = Path(__file__).parents[2]
 GRACE = 10.0
 """Seconds that a step has to end by itself before it is killed."""
-_SMALL_LIMIT = 20.0  # seconds of a step of tiny size
+_SMALL_LIMIT = 90.0  # seconds of a step of tiny size
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

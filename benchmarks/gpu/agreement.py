@@ -107,8 +107,8 @@ def batches(context: Context, recipe: str) -> dict[str, Any]:
     views = learner(context, recipe, context.settings.device).views
     number = torch.arange(count, device=context.settings.device)
     with torch.no_grad():
-        whole = views.numbered(0, number)
-        parts = [views.numbered(0, some) for some in (number[:3], number[3:4], number[4:])]
+        whole = views.batch(0, number)
+        parts = [views.batch(0, some) for some in (number[:3], number[3:4], number[4:])]
     apart = max(
         float((whole.first - torch.cat([part.first for part in parts])).abs().max()),
         float((whole.second - torch.cat([part.second for part in parts])).abs().max()),

@@ -46,7 +46,7 @@ def rendering(context: Context, voice: str) -> dict[str, Any]:
     if tiny:
         return found
     try:
-        found["compile_s"] = synthesizer.compile_halves(count)
+        found["compile_s"] = synthesizer.compile_rendering(count)
         found["x_real_time_compiled"] = sound / seconds(context, render)
     except CompilationError as error:
         found["not_compiled"] = str(error)
@@ -192,8 +192,7 @@ class TrainingStep:
         owner = self.learner
         return _Annotated(
             [
-                (owner.views, "numbered", "rendering"),
-                (owner.views, "told", "rendering"),
+                (owner.views, "batch", "rendering"),
                 (owner.frontend, "forward", "front end"),
                 (owner.encoder, "stages", "encoder and loss"),
                 (owner.head, "read", "encoder and loss"),

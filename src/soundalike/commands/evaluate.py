@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from soundalike.data.datasets import Dataset
     from soundalike.model.model import SoundModel
 
-HELP = "score a model on labelled recordings, beside two floors"
+HELP = "score a model on labelled recordings, beside two baselines"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,12 +54,12 @@ def run(options: argparse.Namespace) -> int:
     if options.compact is not None:
         compact = {f"compact, {options.compact} numbers": model.compacted(options.compact)}
     found = _unheard(model, options)
-    from soundalike.eval.probe import evaluate, print_table, with_floors
+    from soundalike.eval.probe import evaluate, print_table, with_baselines
 
     out = options.out or _home(options.model) / "evaluation"
     summary = {"recipe": model.recipe.name, **model.recipe.sections, "trained": model.training}
     evaluation = evaluate(
-        {"model": model, **compact} | with_floors(model, seed=options.seed),
+        {"model": model, **compact} | with_baselines(model, seed=options.seed),
         found,
         out,
         recipe=summary,

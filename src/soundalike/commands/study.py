@@ -76,7 +76,7 @@ def _similarity(options: argparse.Namespace) -> int:
         raise SoundalikeError("a model brings its own recipe: give --model or --recipe, not both.")
     from soundalike.core.files import make_folder
     from soundalike.core.memory import keep_freed_memory
-    from soundalike.eval.probe.floor import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
+    from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
     from soundalike.eval.study import similarity
     from soundalike.eval.study.doppelgangers import DELTAS
     from soundalike.model.model import SoundModel

@@ -103,7 +103,7 @@ class SoundModel:
         return self
 
     def untrained(self, seed: int = 0) -> SoundModel:
-        """The same architecture and read-out with fresh random weights: the honest floor of any evaluation."""
+        """The same architecture and read-out with fresh random weights: the honest baseline of any evaluation."""
         return SoundModel(self.recipe, self.recipe.build(seed)).to(self.device)
 
     def compacted(self, size: int = SIZE) -> SoundModel:

@@ -28,8 +28,8 @@ from soundalike.nn.frontend import FRONTENDS, FrontEnd
 from soundalike.nn.head import HEADS, Head
 from soundalike.nn.loss import OBJECTIVES, Objective
 from soundalike.nn.pooling import READOUTS, ReadOut
-from soundalike.nn.targets import Prediction
-from soundalike.synth import VOICES, Scene, Synthesizer
+from soundalike.nn.targets import TargetPrediction
+from soundalike.synth import VOICES, Synthesizer
 from soundalike.views import Doppelgangers, MixedViews, RecordedViews, Views
 
 VIEWS: dict[str, type[Views]] = {"doppelgangers": Doppelgangers, "recordings": RecordedViews, "mixed": MixedViews}
@@ -261,10 +261,8 @@ class Recipe:
                 f"encoder.dimensions is {encoder.dimensions}: the front end {self.sections['frontend']['name']!r} "
                 f"needs {axes}."
             )
-        if frontend.bands is None and self.sections["head"].get("every") == "moment":
-            raise SoundalikeError(
-                "head.every is 'moment', and a moment of a waveform is 2 ms: give --head.every clip."
-            )
+        if frontend.bands is None and self.sections["head"].get("loss") == "frame":
+            raise SoundalikeError("head.loss is 'frame', and a frame of a waveform is 2 ms: give --head.loss clip.")
         voice = self._make("voice", sample_rate=frontend.sample_rate) if "voice" in self.sections else None
         classes = len(clips.classes) if classes is None and clips is not None else classes
         objective = self._make("objective")
@@ -294,13 +292,14 @@ class Recipe:
                 raise SoundalikeError("the front end has no training length; set its frames.")
             views = self._make("views", voice=voice, clips=clips, samples=frontend.clip_samples)
         prediction = None
-        if self.training.prediction > 0:
-            if not (isinstance(voice, Scene) and voice.tells and isinstance(views, Doppelgangers)):
+        if self.training.predicts and (views is not None or "voice" not in self.sections):
+            specs = () if views is None else views.target_specs
+            if not specs:
                 raise SoundalikeError(
-                    "training.prediction is of what is to be heard in scenes of the instrument 'voice': give "
-                    "--voice scene, --instrument voice and --views doppelgangers, or --prediction 0."
+                    "training.targets are what a synthesizer knows of its sounds, and this recipe's views know "
+                    "nothing: give --voice scene and --instrument voice, or --targets 0."
                 )
-            prediction = Prediction(encoder, frontend, self.training.prediction, generator)
+            prediction = TargetPrediction(encoder, frontend, specs, self.training.targets, generator)
         return Parts(frontend, encoder, objective, self._make("readout"), voice, views, head, prediction)
 
     def _takes(self, section: str, argument: str) -> bool:
@@ -322,7 +321,7 @@ class Parts:
         voice: None where the views are of recordings alone.
         views: None where they are of recordings that were not opened.
         head: None where it tells classes apart and their number is not known.
-        prediction: None where what is to be heard is not predicted.
+        prediction: None where no targets are predicted.
     """
 
     frontend: FrontEnd
@@ -332,7 +331,7 @@ class Parts:
     voice: Synthesizer | None
     views: Views | None
     head: Head | None
-    prediction: Prediction | None = None
+    prediction: TargetPrediction | None = None
 
     @property
     def doppelgangers(self) -> Doppelgangers:

@@ -39,8 +39,9 @@ class Training:
         schedule: ``constant``; ``milestones``, a tenth from each milestone on; or ``cosine``, to 0.
         milestones: parts of the run, in [0, 1].
         warmup: part of the run in which the learning rate rises from 0 in a straight line.
-        prediction: weight of the loss of predicting what is to be heard in synthetic scenes (`Prediction`), beside the
-            objective's; 0 predicts nothing.
+        targets: weight of predicting what the synthesizer knows of its sounds (`TargetPrediction`), beside the
+            objective's loss: one number for every target of the voice, or a mapping with one for each by its name; 0
+            predicts nothing.
         precision: ``fp32``, ``bf16`` for mixed precision, or ``auto``: bf16 where the device computes with it.
         compile: whether rendering is compiled first: ``always``, ``never``, or ``auto``, where the run is long enough.
         validate_every: steps between two looks at held-out sounds; 0 never looks.
@@ -66,7 +67,7 @@ class Training:
     schedule: str = "milestones"
     milestones: tuple[float, ...] = (0.775, 0.85, 0.925)
     warmup: float = 0.0
-    prediction: float = 0.0
+    targets: float | dict[str, float] = 0.0
     precision: str = "auto"
     compile: str = "auto"
     validate_every: int = 0
@@ -83,7 +84,7 @@ class Training:
                     f"training.{key} is {getattr(self, key)!r}: {nearest(getattr(self, key), known)}"
                 )
         least = {"batch_size": 2, "validation_pairs": 2, "validate_every": 0, "checkpoint_every": 0, "steps": 1}
-        least |= {"prediction": 0, "pairs": 1, "momentum": 0, "weight_decay": 0, "warmup": 0, "seed": 0}
+        least |= {"pairs": 1, "momentum": 0, "weight_decay": 0, "warmup": 0, "seed": 0}
         for key, bound in least.items():
             value = getattr(self, key)
             if value is not None and not value >= bound:
@@ -95,6 +96,10 @@ class Training:
             value = getattr(self, key)
             if value is not None and not 0 < value < math.inf:
                 raise SoundalikeError(f"training.{key} is {value!r}: give a number above 0.")
+        weights = self.targets.values() if isinstance(self.targets, dict) else [self.targets]
+        for weight in weights:
+            if not 0 <= weight < math.inf:
+                raise SoundalikeError(f"training.targets is {self.targets!r}: give weights of 0 or more.")
         if self.warmup >= 1 or any(not 0 <= milestone <= 1 for milestone in self.milestones):
             raise SoundalikeError("training.warmup and training.milestones are parts of the run: give 0 to 1.")
         if self.pairs is self.steps is self.minutes is self.epochs is None:
@@ -120,6 +125,11 @@ class Training:
             )
         pairs = math.ceil(self.epochs * clips)
         return replace(self, pairs=pairs if self.pairs is None else min(pairs, self.pairs), epochs=None)
+
+    @property
+    def predicts(self) -> bool:
+        """Whether any target is predicted."""
+        return any(self.targets.values()) if isinstance(self.targets, dict) else self.targets > 0
 
     def total_steps(self, ranks: int = 1) -> int | None:
         """Steps after which the run ends; None where only the clock ends it."""

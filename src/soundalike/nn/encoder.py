@@ -92,7 +92,7 @@ class ResNet18(nn.Module):
 
     As published, each of its last three layers halves time and frequency and has twice the channels of the one before.
     Statistics over time are better of many short steps than of few long ones, so both can be stopped: time at
-    ``slowest`` frames a step, channels at ``widest``.
+    ``max_time_stride`` frames a step, channels at ``max_channels``.
 
     Source: He et al. 2015, "Deep residual learning for image recognition" (arXiv 1512.03385), table 1.
 
@@ -109,8 +109,8 @@ class ResNet18(nn.Module):
         width: int = 64,
         size: int = 512,
         dimensions: int = 2,
-        slowest: int = 32,
-        widest: int | None = None,
+        max_time_stride: int = 32,
+        max_channels: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         """Build the network with random weights.
@@ -120,9 +120,9 @@ class ResNet18(nn.Module):
             width: channels of the stem and of the first residual layer; each later layer has twice as many.
             size: of the vector that ``forward`` gives.
             dimensions: 2 for spectrograms, 1 for waveforms.
-            slowest: the most input frames from one output frame to the next, 4, 8, 16 or 32: a layer that would go
-                beyond leaves time as it is. 32 is the published network.
-            widest: the most channels of a layer, at least ``width``; None lets them double to the end.
+            max_time_stride: the most input frames from one output frame to the next, 4, 8, 16 or 32: a layer that
+                would exceed it halves the frequency axis alone. 32 is the published network.
+            max_channels: the most channels of a layer, at least ``width``; None lets them double to the end.
             generator: of the random weights, on the CPU; None for a fresh one with seed 0.
 
         Raises:
@@ -134,18 +134,20 @@ class ResNet18(nn.Module):
                 raise SoundalikeError(f"resnet18: {name} is {value}; it must be at least 1.")
         if dimensions not in _KINDS:
             raise SoundalikeError(f"resnet18: dimensions is {dimensions}; give 2 (spectrogram) or 1 (waveform).")
-        if slowest not in STRIDES[1:]:
-            raise SoundalikeError(f"resnet18: slowest is {slowest}; give one of {', '.join(map(str, STRIDES[1:]))}.")
-        if widest is not None and widest < width:
+        if max_time_stride not in STRIDES[1:]:
             raise SoundalikeError(
-                f"resnet18: widest is {widest}, less than its width, {width}; raise it, or leave it out."
+                f"resnet18: max_time_stride is {max_time_stride}; give one of {', '.join(map(str, STRIDES[1:]))}."
+            )
+        if max_channels is not None and max_channels < width:
+            raise SoundalikeError(
+                f"resnet18: max_channels is {max_channels}, less than its width, {width}; raise it, or leave it out."
             )
         kind = _KINDS[dimensions]
         self.channels = channels
         self.size = size
         self.dimensions = dimensions
-        self.widths = tuple(min(times * width, widest or times * width) for times in (1, 1, 2, 4, 8))
-        self.strides = tuple(min(stride, slowest) for stride in STRIDES)
+        self.widths = tuple(min(times * width, max_channels or times * width) for times in (1, 1, 2, 4, 8))
+        self.strides = tuple(min(stride, max_time_stride) for stride in STRIDES)
         self.band_strides = STRIDES
         self.reach = _reach(kind, self.strides)
         self.stem = nn.Sequential(
@@ -182,8 +184,8 @@ class ResNet18(nn.Module):
             outputs.append(layer(outputs[-1]))
         return outputs
 
-    def moments(self, last: Tensor) -> Tensor:
-        """The output for each moment: 32 input frames, a third of a second of the VGGish front end.
+    def frames(self, last: Tensor) -> Tensor:
+        """The output for each frame: 32 frames of the input, a third of a second of the VGGish front end.
 
         Args:
             last: the last of what `stages` gives.
@@ -195,7 +197,7 @@ class ResNet18(nn.Module):
             last = last.mean(3)  # (n, widths[4], steps)
         together = STRIDES[-1] // self.strides[-1]
         if together > 1:
-            last = functional.avg_pool1d(last, together, ceil_mode=True)  # (n, widths[4], moments)
+            last = functional.avg_pool1d(last, together, ceil_mode=True)  # (n, widths[4], frames)
         return self.linear(last.transpose(1, 2))
 
     def vector(self, last: Tensor) -> Tensor:

@@ -10,35 +10,35 @@ from torch import Tensor, nn
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.nn.encoder import ResNet18, initialise
 
-EVERY = ("clip", "moment")
+LOSSES = ("clip", "frame")
 
 
 class Head(nn.Module):
     """What every head offers: the way from the encoder's output to what the objective compares.
 
     Attributes:
-        every: ``clip`` where the objective compares whole clips; ``moment`` where it compares each moment of a view
-            with the same moment of the other, and tells it from all other moments of all sounds, its own among them.
+        loss: ``clip`` where the objective compares whole clips; ``frame`` where it compares each frame of a view, a
+            third of a second, with the same frame of the other, and all other frames of all sounds are negatives.
         size: of what the objective sees.
         classes: how many classes it can tell; 0 where it knows of none.
     """
 
     classes = 0
 
-    def __init__(self, every: str, size: int) -> None:
+    def __init__(self, loss: str, size: int) -> None:
         """Take over what every head has.
 
         Args:
-            every: one of ``EVERY``.
+            loss: one of ``LOSSES``.
             size: of what the objective sees.
 
         Raises:
-            SoundalikeError: every is neither.
+            SoundalikeError: loss is neither.
         """
         super().__init__()
-        if every not in EVERY:
-            raise SoundalikeError(f"head: every is {every!r}: {nearest(str(every), EVERY)}")
-        self.every = every
+        if loss not in LOSSES:
+            raise SoundalikeError(f"head: loss is {loss!r}: {nearest(str(loss), LOSSES)}")
+        self.loss = loss
         self.size = size
 
     def classify(self, projected: Tensor) -> Tensor:
@@ -57,9 +57,9 @@ class Head(nn.Module):
             last: what its last stage made of the batch.
 
         Returns:
-            ``(n, size)``, or ``(n * moments, size)``.
+            ``(n, size)``, or ``(n * frames, size)``.
         """
-        output = encoder.moments(last).flatten(0, 1) if self.every == "moment" else encoder.vector(last)
+        output = encoder.frames(last).flatten(0, 1) if self.loss == "frame" else encoder.vector(last)
         projected: Tensor = self(output)
         return projected
 
@@ -67,17 +67,17 @@ class Head(nn.Module):
 class Identity(Head):
     """No head: the objective sees the encoder's output, as in the published doppelgängers run."""
 
-    def __init__(self, size_in: int, every: str = "clip") -> None:
+    def __init__(self, size_in: int, loss: str = "clip") -> None:
         """Take over the size.
 
         Args:
             size_in: of the encoder's output.
-            every: ``clip`` or ``moment``, as in `Head`.
+            loss: ``clip`` or ``frame``, as in `Head`.
 
         Raises:
-            SoundalikeError: every is neither.
+            SoundalikeError: loss is neither.
         """
-        super().__init__(every, size_in)
+        super().__init__(loss, size_in)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the input."""
@@ -97,7 +97,7 @@ class Projection(Head):
         hidden: int = 512,
         size: int = 128,
         layers: int = 2,
-        every: str = "clip",
+        loss: str = "clip",
         generator: torch.Generator | None = None,
     ) -> None:
         """Build the head with random weights.
@@ -107,13 +107,13 @@ class Projection(Head):
             hidden: of every layer but the last.
             size: of the output.
             layers: number of linear layers.
-            every: ``clip`` or ``moment``, as in `Head`.
+            loss: ``clip`` or ``frame``, as in `Head`.
             generator: of the random weights, on the CPU; None for a fresh one with seed 0.
 
         Raises:
             SoundalikeError: a value outside its range.
         """
-        super().__init__(every, size)
+        super().__init__(loss, size)
         for name, value in (("size_in", size_in), ("hidden", hidden), ("size", size), ("layers", layers)):
             if value < 1:
                 raise SoundalikeError(f"projection: {name} is {value}; it must be at least 1.")

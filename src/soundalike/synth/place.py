@@ -6,8 +6,8 @@ decays exponentially (Moorer, "About this reverberation business", 1979; Polack 
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -119,35 +119,25 @@ class Place(nn.Module, Bank):
         Returns:
             (n, samples), before any scaling by the peak.
         """
-        return self._wired(units, sound, noise, self.response, self.gains)
-
-    def compiled(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-        """A twin of `forward` for no gradients, compiled at its first call, for the shapes of that call."""
-        response, gains = compiled(self.response), compiled(self.gains)
-        return lambda units, sound, noise: self._wired(units, sound, noise, response, gains)
-
-    def _wired(
-        self,
-        units: Tensor,
-        sound: Tensor,
-        noise: Tensor,
-        response: Callable[[Tensor, Tensor], Tensor],
-        gains: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]],
-    ) -> Tensor:
-        """`forward`, with what is computed element by element given."""
         if noise.dim() == 1:
             white, behind = noise, noise
         else:  # backwards, so that it is not the noise that the voice has used; again and again for the whole period
             white = noise.flip(1).repeat(1, -(-self.period // self.samples)).to(sound)[:, : self.period]
             behind = torch.view_as_real(torch.fft.rfft(white)).movedim(2, 0)  # (2, n, bins)
-        passed = torch.fft.rfft(sound, self.period) * torch.fft.rfft(response(units, white), self.period)
-        gain, real, imaginary = gains(units, behind)
+        passed = torch.fft.rfft(sound, self.period) * torch.fft.rfft(self.response(units, white), self.period)
+        gain, real, imaginary = self.gains(units, behind)
         passed = passed * gain
         # Parseval: every bin stands for two
         power = torch.view_as_real(passed).square().sum((1, 2)) * (2.0 / (self.period * self.samples))
         level = self._loudness(units, "level") / power.clamp(min=_QUIETEST).sqrt()[:, None]
         heard = torch.complex(real, imaginary) + passed * level
         return torch.fft.irfft(heard, self.period)[:, : self.samples]
+
+    def compiled_twin(self) -> Place:
+        """The same place without gradients, whose parts are compiled at their first call, for its shapes."""
+        twin = copy.copy(self)
+        twin.response, twin.gains = compiled(self.response), compiled(self.gains)  # type: ignore[method-assign]
+        return twin
 
     def response(self, units: Tensor, noise: Tensor) -> Tensor:
         """What comes of a click, before the equaliser: the click itself, its echo and the room, (n, tail).

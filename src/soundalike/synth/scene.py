@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+import copy
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -14,8 +14,9 @@ from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.synth.control import Bank
 from soundalike.synth.parameter import ParameterSpec
 from soundalike.synth.resonance import DECIBEL, Frames, Resonances, tilted
-from soundalike.synth.synthesizer import COMPILED_ROWS, Compiled, Synthesizer, by_rows
-from soundalike.synth.truth import SIZE, Ear, Truth
+from soundalike.synth.scene_targets import SPECS, SceneTargets
+from soundalike.synth.synthesizer import Synthesizer
+from soundalike.synth.targets import TargetSpec, pack
 from soundalike.synth.voice import INSTRUMENTS, Voice
 
 LOUDNESS = 0.1
@@ -63,7 +64,7 @@ class Scene(Synthesizer):
             sample_rate=sample_rate, seconds=seconds, control_rate=control_rate, peak="own"
         )
         self.frames = Frames(self.samples, sample_rate)
-        self.ear = Ear(self.frames, self.seconds, control_rate)
+        self.scene_targets = SceneTargets(self.frames, self.seconds, control_rate)
         names = [f"event_{i}" for i in range(1, events + 1)]
         self.patches = Bank(names, self.instrument.specs)
         self.places = Bank(
@@ -82,87 +83,40 @@ class Scene(Synthesizer):
             ),
         )
         self.assemble(self.patches, self.places, self.resonances, self.background)
-        self._compiled_told: Compiled | None = None
 
     @property
-    def tells(self) -> bool:
-        """Whether it is known what is to be heard in its sounds: whether its instrument's pitches are."""
-        return isinstance(self.instrument, Voice)
+    def target_specs(self) -> tuple[TargetSpec, ...]:
+        """Those of `scene_targets.SPECS` where the pitches of the instrument are known, else none."""
+        return SPECS if isinstance(self.instrument, Voice) else ()
 
-    def told(self, patch: Tensor, noise_seed: int | Sequence[int] | Tensor | None = None) -> tuple[Tensor, Truth]:
-        """The sounds of patches, and what is to be heard in them. No gradients flow.
+    def _compiled_twin(self, rows: int) -> Self:
+        self.instrument.compile_rendering(rows)
+        twin = copy.copy(self)
+        twin._placed, twin._mix = compiled(self._placed), compiled(self._mix)  # type: ignore[method-assign]
+        twin._mix_with_energies = compiled(self._mix_with_energies)  # type: ignore[method-assign]
+        return twin
 
-        Args:
-            patch: knob positions in [0, 1], (n, size).
-            noise_seed: as `Synthesizer.forward` takes it.
+    def _render(self, patch: Tensor, noise: Tensor) -> Tensor:
+        return self._scaled(self._sound(self._mix(*self._spectra(patch, noise))))
 
-        Returns:
-            Audio (n, samples), as ``forward`` gives it, and the truth of it.
-
-        Raises:
-            SoundalikeError: shapes do not fit, or the instrument's pitches are not known.
-        """
-        if not self.tells:
-            raise SoundalikeError("only of the instrument 'voice' is known what is to be heard: make the scene of it.")
-        patch = self._checked(patch)
-        keys = self._noise_keys(noise_seed, len(patch)).expand(len(patch))
-        if self._compiled_told and patch.dtype == torch.float32:
-            packed = self._compiled_told(patch, keys)
-        else:
-            with torch.no_grad():
-                packed = by_rows(lambda some, its: self._packed(some, its, self._placed, self._mix_told), patch, keys)
-        sound, truth = packed.split((self.samples, packed.shape[1] - self.samples), dim=1)
-        return sound, Truth.unpack(truth.unflatten(1, (-1, SIZE)))
-
-    def compile_told(self, rows: int = COMPILED_ROWS) -> float:
-        """Makes `told` as fast as `compile_halves` makes ``forward``; what that alone needs follows at its first call.
-
-        Args:
-            rows: sounds rendered at once; fewer are filled up.
-
-        Returns:
-            Seconds that it took.
-
-        Raises:
-            CompilationError: there is no compiler, or it does not work.
-        """
-        started = time.perf_counter()
-        forward, mix = Compiled(self._compiled_render(rows), rows), compiled(self._mix_told)
-        told = self._tried(Compiled(lambda patch, noise: self._packed(patch, noise, self._halves[0], mix), rows))
-        self._compiled, self._compiled_told = forward, told
-        return time.perf_counter() - started
-
-    def _packed(
-        self, patch: Tensor, noise: Tensor, placed: Callable[..., Tensor], mixed: Callable[..., tuple[Tensor, ...]]
-    ) -> Tensor:
-        """Sounds, and behind them their truth in one row, (n, samples + steps SIZE)."""
-        units, events, behind = self._spectra(patch, noise, placed)
-        mix, *energies = mixed(units, events, behind)
-        sound = self.frames.sound(torch.view_as_complex(mix))
+    def _render_with_targets(self, patch: Tensor, noise: Tensor) -> Tensor:
+        units, events, behind = self._spectra(patch, noise)
+        mix, of_events, of_background = self._mix_with_energies(units, events, behind)
+        sound = self._sound(mix)
         assert isinstance(self.instrument, Voice)
         sources = self.instrument.sources(self.patches.knobs(patch).flatten(0, 1))
         onset, peak = self.places.read(units)[0], sound.abs().amax(1)
-        truth = self.ear.truth(energies[0], energies[1], onset, sources, peak)
-        return torch.cat((self._scaled(sound), truth.pack().flatten(1)), dim=1)
+        targets = self.scene_targets(of_events, of_background, onset, sources, peak)
+        return torch.cat((self._scaled(sound), pack(SPECS, targets)), dim=1)
 
-    def _compiled_render(self, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
-        self.instrument.compile_halves(rows)
-        self._halves, self._compiled_told = (compiled(self._placed), compiled(self._mix)), None
-        return lambda patch, noise: self._wired(patch, noise, *self._halves)
+    def _sound(self, mix: Tensor) -> Tensor:
+        """The sound (n, samples) of a spectrum (n, frames, bins, 2)."""
+        return self.frames.sound(torch.view_as_complex(mix))
 
-    def _render(self, patch: Tensor, noise: Tensor) -> Tensor:
-        return self._wired(patch, noise, self._placed, self._mix)
-
-    def _wired(
-        self, patch: Tensor, noise: Tensor, placed: Callable[..., Tensor], mixed: Callable[..., Tensor]
-    ) -> Tensor:
-        mix = mixed(*self._spectra(patch, noise, placed))
-        return self._scaled(self.frames.sound(torch.view_as_complex(mix)))
-
-    def _spectra(self, patch: Tensor, noise: Tensor, placed: Callable[..., Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def _spectra(self, patch: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Knobs in units (n, size), and spectra of the events and of white noise, as `_mix` takes them."""
         units = self.table.to_units(patch)
-        sounds = placed(self._sounds(patch, noise), self.places.read(units)[0])  # (n, events, samples)
+        sounds = self._placed(self._sounds(patch, noise), self.places.read(units)[0])  # (n, events, samples)
         hiss = self._hiss(noise).to(sounds)  # (n, samples)
         spectra = self.frames.spectra(torch.cat((sounds.flatten(0, 1), hiss)))  # (n events + n, frames, bins)
         events, behind = torch.view_as_real(spectra).split((len(patch) * self.events, len(hiss)))
@@ -209,10 +163,10 @@ class Scene(Synthesizer):
         passed, background = self._layers(units, events, behind)
         return passed.sum(1) + background
 
-    def _mix_told(self, units: Tensor, events: Tensor, behind: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `_mix`, and what the truth is made of."""
+    def _mix_with_energies(self, units: Tensor, events: Tensor, behind: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `_mix`, and the energies that the targets are made of."""
         passed, background = self._layers(units, events, behind)
-        return passed.sum(1) + background, *self.ear.energies(passed, background)
+        return passed.sum(1) + background, *self.scene_targets.energies(passed, background)
 
     def _layers(self, units: Tensor, events: Tensor, behind: Tensor) -> tuple[Tensor, Tensor]:
         """Spectra of the events at their levels, (n, events, frames, bins, 2), and of the background."""

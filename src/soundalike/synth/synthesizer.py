@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from soundalike.synth.control import Bank
 from soundalike.synth.grid import Grid
 from soundalike.synth.parameter import ParameterSpec, ParameterTable
 from soundalike.synth.place import Place
+from soundalike.synth.targets import Target, TargetSpec, pack, step_count, unpack
 
 PEAKS = ("own", "first", "none")
 ROWS, COMPILED_ROWS, GPU_ROWS = 64, 256, 8192
@@ -70,7 +72,7 @@ class Synthesizer(nn.Module):
         self.peak = peak
         self.place: Place | None = None
         self._compiled: Compiled | None = None
-        self._halves: tuple[Callable[..., Any], ...] = ()  # what was compiled
+        self._compiled_with_targets: Compiled | None = None
 
     def assemble(self, *banks: Bank) -> None:
         """Fixes the order of the knobs: bank after bank, module after module."""
@@ -212,7 +214,41 @@ class Synthesizer(nn.Module):
             sound = sound / sound[:1].abs().amax(dim=1, keepdim=True).clamp(min=1.0)
         return sound  # (n, samples)
 
-    def compile_halves(self, rows: int = COMPILED_ROWS) -> float:
+    @property
+    def target_specs(self) -> tuple[TargetSpec, ...]:
+        """What the voice knows of its sounds, for an encoder to predict; nothing where it declares no targets."""
+        return ()
+
+    def targets(self, patch: Tensor) -> dict[str, Target]:
+        """What the voice knows of the sounds of patches (n, size): every target of `target_specs` by its name."""
+        raise NotImplementedError
+
+    def with_targets(
+        self, patch: Tensor, noise_seed: int | Sequence[int] | Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Target]]:
+        """The sounds of patches, and what is known of them. No gradients flow.
+
+        Args:
+            patch: knob positions in [0, 1], (n, size).
+            noise_seed: as `forward` takes it.
+
+        Returns:
+            Audio (n, samples), as `forward` gives it, and every target of `target_specs` by its name.
+
+        Raises:
+            SoundalikeError: shapes do not fit.
+        """
+        patch = self._checked(patch)
+        keys = self._noise_keys(noise_seed, len(patch)).expand(len(patch))
+        if self._compiled_with_targets and patch.dtype == torch.float32:
+            rows = self._compiled_with_targets(patch, keys)
+        else:
+            with torch.no_grad():
+                rows = by_rows(self._render_with_targets, patch, keys)
+        sound, targets = rows.split((self.samples, rows.shape[1] - self.samples), dim=1)
+        return sound, unpack(self.target_specs, targets, step_count(self.seconds))
+
+    def compile_rendering(self, rows: int = COMPILED_ROWS, targets: bool = False) -> float:
         """Makes rendering several times faster, after half a minute, or seconds where it was compiled before.
 
         Calls that need gradients go on without. Sounds differ by rounding only; what an LFO with a jump does at the
@@ -220,6 +256,7 @@ class Synthesizer(nn.Module):
 
         Args:
             rows: sounds rendered at once; fewer are filled up.
+            targets: whether `with_targets` is compiled now and `forward` at its first call, instead of the reverse.
 
         Returns:
             Seconds that it took.
@@ -228,25 +265,22 @@ class Synthesizer(nn.Module):
             CompilationError: there is no compiler, or it does not work.
         """
         started = time.perf_counter()
-        self._compiled = self._tried(Compiled(self._compiled_render(rows), rows))
+        twin = self._compiled_twin(rows)
+        sound, both = Compiled(twin._render, rows), Compiled(twin._render_with_targets, rows)
+        with failures_in_one_sentence():  # what is compiled is compiled at its first call
+            one = torch.full((1, self.size), 0.5, device=self.positions.device)
+            (both if targets else sound)(one, self._noise_keys(0, 1))
+        self._compiled, self._compiled_with_targets = sound, both
         return time.perf_counter() - started
 
-    def _tried(self, rendering: Compiled) -> Compiled:
-        """It, compiled: at its first call it is."""
-        with failures_in_one_sentence():
-            rendering(torch.full((1, self.size), 0.5, device=self.positions.device), self._noise_keys(0, 1))
-        return rendering
-
-    def _compiled_render(self, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
-        """A twin of `_render` for ``rows`` sounds and no gradients, compiled at its first call."""
-        self._halves = compiled(self._slow), compiled(self._fast, one_kernel=True)
-        place = self.place and self.place.compiled()
-
-        def render(patch: Tensor, noise: Tensor) -> Tensor:
-            units, *control = self._halves[0](patch)
-            return self._heard(units, self._halves[1](units, tuple(control), noise), noise, place)
-
-        return render
+    def _compiled_twin(self, rows: int) -> Self:
+        """The same voice, whose parts are compiled at their first call, for ``rows`` sounds and no gradients."""
+        twin = copy.copy(self)
+        twin._control_part = compiled(self._control_part)  # type: ignore[method-assign]
+        twin._audio_part = compiled(self._audio_part, one_kernel=True)  # type: ignore[method-assign]
+        if self.place is not None:
+            twin.__dict__["place"] = self.place.compiled_twin()  # not among the modules, which both share
+        return twin
 
     def _checked(self, patch: Tensor) -> Tensor:
         if patch.dim() not in (1, 2) or patch.shape[-1] != self.size:
@@ -274,18 +308,17 @@ class Synthesizer(nn.Module):
 
     def _render(self, patch: Tensor, noise: Tensor) -> Tensor:
         """The sounds (n, samples) of a few patches (n, size) with their noise, as keys (n,) or (n, blocks, length)."""
-        units, *control = self._slow(patch)
-        return self._heard(units, self._fast(units, tuple(control), noise), noise, self.place)
-
-    def _heard(
-        self, units: Tensor, sound: Tensor, noise: Tensor, place: Callable[[Tensor, Tensor, Tensor], Tensor] | None
-    ) -> Tensor:
-        """What `_fast` returns, put into its place where the voice has one: (n, samples)."""
-        if place is None:
+        units, *control = self._control_part(patch)
+        sound = self._audio_part(units, tuple(control), noise)
+        if self.place is None:
             return sound
-        return self._scaled(place(units, sound, self.grid.waveform(noise) if noise.dim() > 1 else noise))
+        return self._scaled(self.place(units, sound, self.grid.waveform(noise) if noise.dim() > 1 else noise))
 
-    def _slow(self, patch: Tensor) -> tuple[Tensor, ...]:
+    def _render_with_targets(self, patch: Tensor, noise: Tensor) -> Tensor:
+        """What `_render` gives, and behind it the targets in one row: (n, samples + numbers)."""
+        return torch.cat((self._render(patch, noise), pack(self.target_specs, self.targets(patch))), dim=1)
+
+    def _control_part(self, patch: Tensor) -> tuple[Tensor, ...]:
         units = self.table.to_units(patch)
         return units, *self.control(units, self._control_times(patch))
 
@@ -293,7 +326,7 @@ class Synthesizer(nn.Module):
         """Seconds of the control points, (points,)."""
         return torch.arange(self.points, device=like.device, dtype=like.dtype) / self.control_rate
 
-    def _fast(self, units: Tensor, control: tuple[Tensor, ...], noise: Tensor) -> Tensor:
+    def _audio_part(self, units: Tensor, control: tuple[Tensor, ...], noise: Tensor) -> Tensor:
         if noise.dim() == 1:
             noise = random.noise_at(noise, self.positions).to(units)  # (n, blocks, length)
         sound = self.grid.waveform(self.audio(units, control, noise))

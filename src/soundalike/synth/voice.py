@@ -9,8 +9,8 @@ from soundalike.core.errors import SoundalikeError
 from soundalike.synth.control import ModulationSection
 from soundalike.synth.grid import HIGHEST_MIDI
 from soundalike.synth.oscillator import FmVCO, Mixer, SineVCO, SquareSawVCO, phases, pitches
+from soundalike.synth.scene_targets import Sources
 from soundalike.synth.synthesizer import Synthesizer
-from soundalike.synth.truth import Sources
 
 _MEAN_SQUARES = (0.5, 0.7, 1.0 / 3.0)  # of a sine, of a square-saw, about, and of noise, at level 1
 
@@ -28,6 +28,8 @@ class Voice(Synthesizer):
         noise_curve: curve of the noise's level: 1 as SynthAX renders, 0.025 for torchsynth.
     """
 
+    mean_squares: Tensor
+
     def __init__(
         self,
         sample_rate: int = 16_000,
@@ -37,6 +39,7 @@ class Voice(Synthesizer):
         noise_curve: float = 1.0,
     ) -> None:
         super().__init__(sample_rate, seconds, control_rate, peak)
+        self.register_buffer("mean_squares", torch.tensor(_MEAN_SQUARES)[:, None], persistent=False)
         self.section = ModulationSection(pairs=2, oscillators=2)
         self.vco_1, self.vco_2 = SineVCO("vco_1"), SquareSawVCO("vco_2")
         self.mixer = Mixer("mixer", 3, noise_curve)
@@ -66,7 +69,7 @@ class Voice(Synthesizer):
         midi, moved, amplitude, hiss = self.section(units, self._control_times(patch), self.control_rate)
         pitch = pitches((self.vco_1, self.vco_2), units, midi, moved).clamp(0.0, HIGHEST_MIDI)
         level = torch.cat((amplitude, hiss), dim=1) * torch.cat(self.mixer.read(units), dim=1)[..., None]
-        return Sources(pitch, level.square() * level.new_tensor(_MEAN_SQUARES)[:, None])
+        return Sources(pitch, level.square() * self.mean_squares.to(level))
 
 
 class VoiceFM(Synthesizer):

@@ -136,7 +136,7 @@ class PairExamples(Callback):
         board = next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
         if not trainer.is_global_zero or board is None or trainer.global_step:
             return
-        pair = learner.views.numbered(learner.training_settings.seed, torch.arange(self.count))
+        pair = learner.views.batch(learner.training_settings.seed, torch.arange(self.count))
         features = [learner.frontend(view).cpu() for view in (pair.first, pair.second)]  # (count, 1, 96, 64)
         rate = learner.frontend.sample_rate
         for i in range(self.count):
@@ -189,5 +189,5 @@ def compile_rendering(learner: Learner) -> float:
     """
     voice: Any = learner.views.voice
     rows = 2 * min(learner.training_settings.batch_size, learner.pairs_at_once)
-    seconds: float = (voice.compile_halves if learner.prediction is None else voice.compile_told)(rows)
+    seconds: float = voice.compile_rendering(rows, targets=learner.prediction is not None)
     return seconds

@@ -223,7 +223,7 @@ def summary(trainer: Trainer, learner: Learner) -> dict[str, Any]:
         "steps": trainer.global_step,
         "pairs": pairs,
         "seconds": round(seconds, 1),
-        "recordings": learner.views.pairs_a_round,
+        "recordings": learner.views.pairs_per_epoch,
         "pairs_per_second": round(pairs / seconds, 1) if seconds else None,
         "devices": trainer.world_size,
         "device": torch.cuda.get_device_name() if learner.device.type == "cuda" else platform.machine(),

@@ -12,9 +12,8 @@ from torch import Tensor
 from soundalike.core.errors import SoundalikeError
 from soundalike.data.training_clips import TrainingClips
 from soundalike.model.recipe import Recipe
-from soundalike.synth.truth import Truth
-from soundalike.views import Doppelgangers
-from soundalike.views.view import HELD_OUT, TwoViews, sound_numbers
+from soundalike.synth.targets import Target, together
+from soundalike.views.view import HELD_OUT, step_indices
 
 PAIRS_AT_ONCE, PAIRS_AT_ONCE_ON_GPU = 128, 2048
 """Pairs rendered and turned into features at once: spectra of a whole large batch would be gigabytes."""
@@ -40,7 +39,7 @@ class Learner(LightningModule):
         if parts.views is None or parts.head is None:
             raise SoundalikeError(f"recipe {recipe.name} hears recordings: open them first.")
         self.recipe, self.parts = recipe, parts
-        self.training_settings = recipe.training.counted(parts.views.pairs_a_round)
+        self.training_settings = recipe.training.counted(parts.views.pairs_per_epoch)
         self.views, self.frontend, self.head, self.objective = parts.views, parts.frontend, parts.head, parts.objective
         self.encoder, self.prediction = parts.encoder, parts.prediction
         self.clock = Clock()
@@ -67,20 +66,21 @@ class Learner(LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of the step's pairs."""
-        numbers = self._numbers(self.global_step)
-        loss, parts = self.loss(numbers)
-        self.log_dict({"loss": loss.detach(), **parts, "learning_rate": self._rate()})
+        loss, parts = self.loss(self._indices(self.global_step))
+        # filled in on the device: the engine would copy a number there, and wait for the copy, in every step
+        rate = torch.full((), self._rate(), device=self.device)
+        self.log_dict({"loss": loss.detach(), **parts, "learning_rate": rate})
         return loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """The loss of held-out pairs, the same ones every time."""
-        loss, parts = self.loss(HELD_OUT + self._numbers(batch_idx))
+        loss, parts = self.loss(HELD_OUT + self._indices(batch_idx))
         values = {f"held_out/{name}": value for name, value in {"loss": loss, **parts}.items()}
         self.log_dict(values, sync_dist=True, batch_size=self.training_settings.batch_size)
 
-    def _numbers(self, step: int) -> Tensor:
+    def _indices(self, step: int) -> Tensor:
         trainer = self.trainer
-        return sound_numbers(step, trainer.global_rank, trainer.world_size, self.training_settings.batch_size)
+        return step_indices(step, trainer.global_rank, trainer.world_size, self.training_settings.batch_size)
 
     @property
     def pairs_at_once(self) -> int:
@@ -88,42 +88,40 @@ class Learner(LightningModule):
         return PAIRS_AT_ONCE if self.device.type == "cpu" else PAIRS_AT_ONCE_ON_GPU
 
     @torch.no_grad()
-    def inputs(self, numbers: Tensor) -> tuple[Tensor, Tensor | None, Truth | None]:
-        """What the encoder gets of the pairs with these numbers (n,), and what is known of them.
+    def inputs(self, indices: Tensor) -> tuple[Tensor, Tensor | None, dict[str, Target]]:
+        """What a step is computed from: the features of pairs, and what is known of them.
+
+        Args:
+            indices: indices of the pairs, int64 (n,).
 
         Returns:
-            Features of every first view, then of every second (2n, …); labels as `TwoViews` has them, where any has
-            one; and the truth of the same 2n views, where it is to be predicted.
+            Features of every first view, then of every second (2n, …); labels as `Batch` has them, where any has one;
+            and the targets of the same 2n views, where they are predicted.
         """
-        firsts, seconds, labels, heard, seed = [], [], [], [], self.training_settings.seed
+        firsts, seconds, labels, targets, seed = [], [], [], [], self.training_settings.seed
         with torch.autocast(self.device.type, enabled=False):
-            for some in numbers.split(self.pairs_at_once):
-                pair: TwoViews
-                if self.prediction is not None and isinstance(self.views, Doppelgangers):
-                    pair, told = self.views.told(seed, some)
-                    heard.append(told.pack().unflatten(0, (2, -1)))  # (2, n, steps, size)
-                else:
-                    pair = self.views.numbered(seed, some)
-                features = self.frontend(torch.cat((pair.first, pair.second)))  # (2n, 1, 96, 64)
+            for some in indices.split(self.pairs_at_once):
+                batch = self.views.batch(seed, some, targets=self.prediction is not None)
+                features = self.frontend(torch.cat((batch.first, batch.second)))  # (2n, 1, 96, 64)
                 first, second = self.views.augmented_features(features, seed, some).chunk(2)
                 firsts.append(first)
                 seconds.append(second)
-                if pair.label is not None:
-                    labels.append(pair.label.to(self.device))
-        truth = Truth.unpack(torch.cat(heard, dim=1).flatten(0, 1)) if heard else None
-        return torch.cat((*firsts, *seconds)), torch.cat(labels) if labels else None, truth
+                targets.append(batch.targets)
+                if batch.label is not None:
+                    labels.append(batch.label.to(self.device))
+        return torch.cat((*firsts, *seconds)), torch.cat(labels) if labels else None, together(targets)
 
-    def loss(self, numbers: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of the pairs with these numbers (n,), and its parts."""
-        inputs, label, heard = self.inputs(numbers)
+    def loss(self, indices: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the pairs with these indices (n,), and its parts."""
+        inputs, label, targets = self.inputs(indices)
         last = self.encoder.stages(inputs)[-1]
-        outputs = self.head.read(self.encoder, last)  # (2n, size), or (2n * moments, size)
+        outputs = self.head.read(self.encoder, last)  # (2n, size), or (2n * frames, size)
         logits = self.head.classify(outputs) if self.objective.needs_labels else None
         loss, parts = self.objective(*outputs.chunk(2), logits, label)
-        if self.prediction is not None and heard is not None:
-            wrong, more = self.prediction.loss(last, heard)
-            parts = {**parts, "prediction": wrong.detach(), **more}
-            loss = loss + self.prediction.weight * wrong
+        if self.prediction is not None:
+            of_targets, more = self.prediction.loss(last, targets)
+            parts = {**parts, "targets": of_targets.detach(), **more}
+            loss = loss + of_targets
         return loss, parts
 
     def _rate(self) -> float:

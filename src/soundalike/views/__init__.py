@@ -1,8 +1,8 @@
 """Two views of one sound: what a contrastive objective keeps together."""
 
-from soundalike.views.doppelganger import Doppelgangers, Pair
+from soundalike.views.doppelganger import Doppelgangers
 from soundalike.views.mixed import MixedViews
-from soundalike.views.recording import RecordedPair, RecordedViews
-from soundalike.views.view import Views
+from soundalike.views.recording import RecordedViews
+from soundalike.views.view import Batch, Views
 
-__all__ = ["Doppelgangers", "MixedViews", "Pair", "RecordedPair", "RecordedViews", "Views"]
+__all__ = ["Batch", "Doppelgangers", "MixedViews", "RecordedViews", "Views"]

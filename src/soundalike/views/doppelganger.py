@@ -6,8 +6,8 @@ Cherep and Singh, "Contrastive Learning from Synthetic Audio Doppelgängers", IC
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,9 +15,8 @@ from torch import Tensor
 from soundalike.core import random
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.synth import GROUPS, Synthesizer
-from soundalike.synth.scene import Scene
-from soundalike.synth.truth import Truth
-from soundalike.views.view import HELD_OUT, Views, in_a_row, on_device, sound_numbers
+from soundalike.synth.targets import Target, TargetSpec, of_both_views
+from soundalike.views.view import HELD_OUT, Batch, Views, in_a_row, on_device, step_indices
 
 LOWEST_KNOB = 1e-6  # the paper's lower clip; the upper is 1
 
@@ -26,32 +25,13 @@ _THETA, _FIRST, _SECOND, _FIRST_NOISE, _SECOND_NOISE, _FIRST_AUGMENT, _SECOND_AU
 _FIRST_FEATURES, _SECOND_FEATURES = 9, 10
 _FIRST_MIX, _SECOND_MIX = 11, 12
 NOISES = ("view", "pair", "fixed")
-_T = TypeVar("_T")
-
-
-class Pair(NamedTuple):
-    """Two views of each sound and the patches that made them; row i of each belongs together."""
-
-    first: Tensor
-    """(n, samples) audio, augmented where the views are."""
-    second: Tensor
-    """(n, samples) audio, augmented where the views are."""
-    first_patch: Tensor
-    """(n, size) knob positions."""
-    second_patch: Tensor
-    """(n, size) knob positions."""
-
-    @property
-    def label(self) -> None:
-        """Sounds that nobody recorded have no class."""
-        return None
 
 
 class _Rendered(NamedTuple):
     """What is rendered for n pairs: they themselves, and what is mixed into them."""
 
-    number: Tensor
-    """Numbers of the pairs, int64 (m,), on the CPU."""
+    indices: Tensor
+    """Indices of the pairs, int64 (m,), on the CPU."""
     rows: slice
     """Where the n pairs are among them."""
     first_other: Tensor
@@ -60,21 +40,15 @@ class _Rendered(NamedTuple):
     """Rows of what is mixed into the second views, int64 (n,)."""
 
     @classmethod
-    def alone(cls, number: Tensor) -> _Rendered:
-        """Nothing is mixed into the pairs with these numbers."""
+    def alone(cls, indices: Tensor) -> _Rendered:
+        """Nothing is mixed into the pairs with these indices."""
         nothing = torch.zeros(0, dtype=torch.int64)
-        return cls(number, slice(0, len(number)), nothing, nothing)
+        return cls(indices, slice(0, len(indices)), nothing, nothing)
 
     @property
     def others(self) -> tuple[Tensor, Tensor]:
         """Rows of what is mixed into the first, and into the second views."""
         return self.first_other, self.second_other
-
-    def of_both(self, beside: _T) -> _T:
-        """Of what is known of all first, then of all second views that were rendered, that of the n pairs'."""
-        if not isinstance(beside, Truth) or self.rows == slice(0, len(self.number)):
-            return beside
-        return Truth(*(field.unflatten(0, (2, -1))[:, self.rows].flatten(0, 1) for field in beside))  # type: ignore[return-value]
 
 
 class Doppelgangers(Views):
@@ -91,12 +65,12 @@ class Doppelgangers(Views):
         noise: ``view`` gives each view noise of its own, ``pair`` one noise to both, ``fixed`` one noise to every
             sound of every batch, as the paper's renderer does.
         augment: augmentations of each view's audio, as `Views` takes them.
-        pool: how many different pairs there are, 2 or more: sound number k is number k % pool, so that a long run
-            meets the same pairs over and over. Held-out sounds, those from `HELD_OUT` on, keep their numbers. Without
+        pool: how many different pairs there are, 2 or more: pair k is pair k % pool, so that a long run
+            meets the same pairs over and over. Held-out pairs, those from `HELD_OUT` on, stay as they are. Without
             it no pair ever comes twice.
         augment_features: augmentations of each view's features, as `Views` takes them.
         mix: how many decibels quieter than a view another sound of the stream is that is added to it, the lowest and
-            the highest of a range; no other sound where not given. First views hear a neighbour by number, second
+            the highest of a range; no other sound where not given. First views hear a neighbour by index, second
             views the next but one, both scaled to the same peak before.
 
     Raises:
@@ -133,84 +107,61 @@ class Doppelgangers(Views):
         deltas = [by_group[spec.group] for spec in voice.specs]
         self.register_buffer("deltas", torch.tensor(deltas, dtype=torch.float32), persistent=False)
 
-    def forward(self, seed: int, step: int, rank: int = 0, ranks: int = 1, batch_size: int = 256) -> Pair:
+    @property
+    def target_specs(self) -> tuple[TargetSpec, ...]:
+        """Those of the voice."""
+        return self.voice.target_specs
+
+    def forward(self, seed: int, step: int, rank: int = 0, ranks: int = 1, batch_size: int = 256) -> Batch:
         """The pairs that one rank sees in one step.
 
         Args:
-            seed: which stream of sounds.
+            seed: seed of the stream of sounds.
             step: number of the step, from 0.
-            rank: which process, from 0.
+            rank: number of the process, from 0.
             ranks: how many processes there are.
             batch_size: pairs a step and rank.
 
         Returns:
-            `Pair` of ``batch_size`` rows.
+            ``batch_size`` pairs.
         """
-        return self.numbered(seed, sound_numbers(step, rank, ranks, batch_size))
+        return self.batch(seed, step_indices(step, rank, ranks, batch_size))
 
-    def numbered(self, seed: int, number: Tensor) -> Pair:
-        """The pairs with these numbers.
-
-        Args:
-            seed: which stream of sounds.
-            number: which sounds of it, int64 (n,).
-
-        Returns:
-            `Pair` of n rows.
-        """
+    def batch(self, seed: int, indices: Tensor, targets: bool = False) -> Batch:
+        """As `Views.batch`."""
+        indices = self._pooled(indices)
+        rendered = _Rendered.alone(indices) if self.mix is None else self._with_others(indices)
+        indices, whole = (on_device(each, self.deltas.device) for each in (indices, rendered.indices))
+        patches, noise = torch.cat(self.patches(seed, whole)), self._noise_seeds(seed, whole)
         # both views in one batch: one pass through the voice
-        return self._pair(seed, number, lambda patches, noise: (self.voice(patches, noise_seed=noise), None))[0]
-
-    def told(self, seed: int, number: Tensor) -> tuple[Pair, Truth]:
-        """The pairs with these numbers, and what is to be heard in them before anything is mixed in or augmented.
-
-        Args:
-            seed: which stream of sounds.
-            number: which sounds of it, int64 (n,).
-
-        Returns:
-            `Pair` of n rows, and the truth of all first, then of all second views, 2n rows.
-
-        Raises:
-            SoundalikeError: it is not known what is to be heard in this voice's sounds.
-        """
-        voice = self.voice
-        if not isinstance(voice, Scene):
-            raise SoundalikeError("only of scenes is known what is to be heard: give --voice scene.")
-        return self._pair(seed, number, voice.told)
-
-    def _pair(
-        self, seed: int, number: Tensor, render: Callable[[Tensor, Tensor], tuple[Tensor, _T]]
-    ) -> tuple[Pair, _T]:
-        number = self._pooled(number)
-        rendered = _Rendered.alone(number) if self.mix is None else self._with_others(number)
-        number, whole = (on_device(each, self.deltas.device) for each in (number, rendered.number))
-        patches = self.patches(seed, whole)
-        audio, beside = render(torch.cat(patches), self._noise_seeds(seed, whole))
-        audio = self._augmented(self._mixed(audio, rendered, seed, number), seed, number)
+        known: Mapping[str, Target] = {}
+        if targets:
+            audio, known = self.voice.with_targets(patches, noise)
+        else:
+            audio = self.voice(patches, noise_seed=noise)
+        audio = self._augmented(self._mixed(audio, rendered, seed, indices), seed, indices)
         first, second = audio.chunk(2)  # (n, samples) each
-        first_patch, second_patch = (patch[rendered.rows] for patch in patches)
-        return Pair(first, second, first_patch, second_patch), rendered.of_both(beside)
+        return Batch(first, second, None, of_both_views(known, rendered.rows))
 
-    def _with_others(self, number: Tensor) -> _Rendered:
-        """What is rendered for the pairs with these numbers where other sounds are mixed into them."""
-        low, high = int(number[0]), int(number[-1]) + 1
-        low, high, count = low - low % 4, high + -high % 4, len(number)
+    def _with_others(self, indices: Tensor) -> _Rendered:
+        """What is rendered for the pairs with these indices where other sounds are mixed into them."""
+        low, high = int(indices[0]), int(indices[-1]) + 1
+        low, high, count = low - low % 4, high + -high % 4, len(indices)
         # The sounds that go with four in a row, from a multiple of four on, are among these four.
-        if in_a_row(number) and (self.pool is None or high <= self.pool or low >= HELD_OUT):
-            start = int(number[0]) - low
+        if in_a_row(indices) and (self.pool is None or high <= self.pool or low >= HELD_OUT):
+            start = int(indices[0]) - low
             place = torch.arange(start, start + count, device=self.deltas.device)
             return _Rendered(torch.arange(low, high), slice(start, start + count), place ^ 1, place ^ 2)
-        others = [self._pooled(number ^ step) for step in (1, 2)]
-        here = {each: row for row, each in enumerate(number.tolist())}
+        others = [self._pooled(indices ^ step) for step in (1, 2)]
+        here = {each: row for row, each in enumerate(indices.tolist())}
         missing = sorted({each for other in others for each in other.tolist()} - here.keys())
         here |= {each: count + row for row, each in enumerate(missing)}
         first, second = (
             torch.tensor([here[each] for each in other.tolist()], device=self.deltas.device) for other in others
         )
-        return _Rendered(torch.cat((number, number.new_tensor(missing))), slice(0, count), first, second)
+        return _Rendered(torch.cat((indices, indices.new_tensor(missing))), slice(0, count), first, second)
 
-    def _mixed(self, audio: Tensor, rendered: _Rendered, seed: int, number: Tensor) -> Tensor:
+    def _mixed(self, audio: Tensor, rendered: _Rendered, seed: int, indices: Tensor) -> Tensor:
         """Audio of all that was rendered to (2n, samples): all first, then all second views, mixed where asked."""
         if self.mix is None:
             return audio
@@ -218,43 +169,43 @@ class Doppelgangers(Views):
         mixed = []
         for view, other, stream in zip(audio.chunk(2), rendered.others, (_FIRST_MIX, _SECOND_MIX), strict=True):
             level = view / view.abs().amax(1, keepdim=True).clamp(min=1e-6)
-            quieter = low + (high - low) * random.uniform(random.keys(seed, number, stream=stream), 1)  # (n, 1)
+            quieter = low + (high - low) * random.uniform(random.keys(seed, indices, stream=stream), 1)  # (n, 1)
             mixed.append(level[rendered.rows] + 10.0 ** (-quieter / 20.0) * level[other])
         both = torch.cat(mixed)
         return both / both.abs().amax(1, keepdim=True).clamp(min=1.0)
 
-    def augmented_features(self, features: Tensor, seed: int, number: Tensor) -> Tensor:
+    def augmented_features(self, features: Tensor, seed: int, indices: Tensor) -> Tensor:
         """As `Views.augmented_features`; a pair of a pool has the same features every time."""
-        return super().augmented_features(features, seed, self._pooled(number))
+        return super().augmented_features(features, seed, self._pooled(indices))
 
-    def patches(self, seed: int, number: Tensor) -> tuple[Tensor, Tensor]:
-        """The two patches (n, size) of each numbered pair, without rendering them."""
-        number = self._pooled(number)
-        theta = self.theta(seed, number)
+    def patches(self, seed: int, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """The two patches (n, size) of each pair, without rendering them."""
+        indices = self._pooled(indices)
+        theta = self.theta(seed, indices)
 
         def nudged(stream: int) -> Tensor:
-            nudge = random.normal(random.keys(seed, number, stream=stream), self.voice.size)
+            nudge = random.normal(random.keys(seed, indices, stream=stream), self.voice.size)
             return (theta + self.deltas * nudge).clamp(LOWEST_KNOB, 1.0)
 
         return nudged(_FIRST), nudged(_SECOND)
 
-    def theta(self, seed: int, number: Tensor) -> Tensor:
+    def theta(self, seed: int, indices: Tensor) -> Tensor:
         """The patches (n, size) that the views are nudged from. Training never hears them."""
-        uniform = random.uniform(random.keys(seed, self._pooled(number), stream=_THETA), self.voice.size)
+        uniform = random.uniform(random.keys(seed, self._pooled(indices), stream=_THETA), self.voice.size)
         return self.voice.spread(uniform, self.uniform_in)
 
-    def _pooled(self, number: Tensor) -> Tensor:
-        """Numbers of the pool in place of those beyond it; the same when asked twice."""
+    def _pooled(self, indices: Tensor) -> Tensor:
+        """Indices of the pool in place of those beyond it; the same when asked twice."""
         if self.pool is None:
-            return number
-        return torch.where(number < HELD_OUT, number % self.pool, number)
+            return indices
+        return torch.where(indices < HELD_OUT, indices % self.pool, indices)
 
-    def _noise_seeds(self, seed: int, number: Tensor) -> Tensor:
+    def _noise_seeds(self, seed: int, indices: Tensor) -> Tensor:
         """A noise seed for each first view, then for each second view, (2n,)."""
         if self.noise == "fixed":
-            return torch.zeros(2 * len(number), dtype=torch.int64, device=number.device)
-        first = random.keys(seed, number, stream=_FIRST_NOISE)
-        second = first if self.noise == "pair" else random.keys(seed, number, stream=_SECOND_NOISE)
+            return torch.zeros(2 * len(indices), dtype=torch.int64, device=indices.device)
+        first = random.keys(seed, indices, stream=_FIRST_NOISE)
+        second = first if self.noise == "pair" else random.keys(seed, indices, stream=_SECOND_NOISE)
         return torch.cat((first, second)).long()
 
 

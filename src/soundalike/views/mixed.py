@@ -13,10 +13,11 @@ from torch.nn import functional
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.data.training_clips import TrainingClips
 from soundalike.synth import Synthesizer
+from soundalike.synth.targets import TargetSpec, unknown
 from soundalike.views.doppelganger import Doppelgangers
-from soundalike.views.recording import RecordedPair, RecordedViews
-from soundalike.views.turns import Turns
-from soundalike.views.view import Views
+from soundalike.views.interleave import Interleave
+from soundalike.views.recording import RecordedViews
+from soundalike.views.view import Batch, Views
 
 _V = TypeVar("_V")
 
@@ -24,7 +25,7 @@ _V = TypeVar("_V")
 class MixedViews(Views):
     """Pairs of which one part is synthetic and the rest recorded, evenly interleaved, each augmented in its own way.
 
-    The sources take turns as `Turns` has it. This is the hybrid that Cherep & Singh 2025 (arXiv 2406.05923) leave for
+    `Interleave` puts the sources together. This is the hybrid that Cherep & Singh 2025 (arXiv 2406.05923) leave for
     the future.
 
     Args:
@@ -49,7 +50,7 @@ class MixedViews(Views):
         recorded: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(clips.sample_rate, None, None, (0, 0, 0, 0))
-        self.turns = Turns("views.part", part)
+        self.interleave = Interleave("views.part", part)
         self.samples, self.voice = samples, voice
         self.synthetic = _built("synthetic", Doppelgangers, {"voice": voice}, synthetic)
         self.recorded = _built("recorded", RecordedViews, {"clips": clips, "samples": samples}, recorded)
@@ -60,32 +61,51 @@ class MixedViews(Views):
         return self.recorded.classes
 
     @property
-    def pairs_a_round(self) -> int | None:
+    def pairs_per_epoch(self) -> int | None:
         """Pairs in which every clip is shown once."""
-        return self.turns.pairs_for(self.recorded.pairs_a_round)
+        return self.interleave.pairs_for(self.recorded.pairs_per_epoch)
 
-    def numbered(self, seed: int, number: Tensor) -> RecordedPair:
-        """The pairs with these numbers, as `Views.numbered`; clip and label are -1 where a sound is synthetic."""
-        number = number.cpu()
-        made, place = self.turns(number)
+    @property
+    def target_specs(self) -> tuple[TargetSpec, ...]:
+        """Those of the synthetic sounds; their masks leave the recordings out."""
+        return self.synthetic.target_specs
+
+    def batch(self, seed: int, indices: Tensor, targets: bool = False) -> Batch:
+        """As `Views.batch`; the label is -1 where a sound is synthetic."""
+        indices = indices.cpu()
+        made, place = self.interleave(indices)
         device = self.synthetic.deltas.device
-        first = torch.zeros(len(number), self.samples, device=device)
+        first = torch.zeros(len(indices), self.samples, device=device)
         second = torch.zeros_like(first)
-        clip, label = torch.full_like(number, -1), torch.full_like(number, -1)
+        label = torch.full_like(indices, -1)
+        specs = self.target_specs if targets else ()
+        known = unknown(specs, 2 * len(indices), self.voice.seconds, device)
         if made.any():
-            pair = self.synthetic.numbered(seed, place[made])
-            first[made], second[made] = (self._fitted(view) for view in (pair.first, pair.second))
+            synthetic = self.synthetic.batch(seed, place[made], targets)
+            first[made], second[made] = (self._fitted(view) for view in (synthetic.first, synthetic.second))
+            rows = torch.cat((made, made)).to(device)
+            for name, target in synthetic.targets.items():
+                for field, values in zip(known[name], target, strict=True):
+                    field[rows] = values.to(field.dtype)
         if not made.all():
-            recorded = self.recorded.numbered(seed, place[~made])
+            recorded = self.recorded.batch(seed, place[~made])
             first[~made], second[~made] = recorded.first, recorded.second
-            clip[~made], label[~made] = recorded.clip, recorded.label
-        return RecordedPair(first, second, clip, label)
+            assert recorded.label is not None
+            label[~made] = recorded.label
+        return Batch(first, second, label, known)
 
-    def augmented_features(self, features: Tensor, seed: int, number: Tensor) -> Tensor:
+    def clip_of(self, seed: int, indices: Tensor) -> Tensor:
+        """Which clip each pair shows, int64 (n,); -1 where its sound is synthetic."""
+        made, place = self.interleave(indices.cpu())
+        clip = torch.full_like(place, -1)
+        clip[~made] = self.recorded.clip_of(seed, place[~made])
+        return clip
+
+    def augmented_features(self, features: Tensor, seed: int, indices: Tensor) -> Tensor:
         """Features of both views, each source's augmented in its own way."""
         if self.synthetic.feature_augmentation is None and self.recorded.feature_augmentation is None:
             return features
-        made, place = self.turns(number.cpu())
+        made, place = self.interleave(indices.cpu())
         changed = features.clone()
         for views, chosen in ((self.synthetic, made), (self.recorded, ~made)):
             both = torch.cat((chosen, chosen)).to(features.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,8 +10,8 @@ from torch import Tensor
 from soundalike.core import random
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.data.training_clips import TrainingClips
-from soundalike.views.turns import Turns
-from soundalike.views.view import HELD_OUT, Views
+from soundalike.views.interleave import Interleave
+from soundalike.views.view import HELD_OUT, Batch, Views
 
 PAIRS = ("same", "jitter", "layered")
 CROPS = ("start", "random")
@@ -21,56 +21,43 @@ _LABELLED_ORDER = 24
 _QUIETEST_PEAK = 1e-6
 
 
-class RecordedPair(NamedTuple):
-    """Two views of each clip; row i of each belongs together."""
-
-    first: Tensor
-    """(n, samples) audio, augmented where the views are."""
-    second: Tensor
-    """(n, samples) audio, augmented where the views are."""
-    clip: Tensor
-    """Which clip, int64 (n,); -1 where a sound is none of a recording."""
-    label: Tensor
-    """Number of its class, int64 (n,); -1 where it has none or keeps it back."""
-
-
-class Rounds:
-    """Things that come in a new random order each time round.
+class EpochShuffle:
+    """Clips in a new random order every epoch.
 
     Args:
-        members: numbers of the things, int64 (k,).
-        stream: which use of the seed the orders are.
+        members: indices of the clips, int64 (k,).
+        stream: use of the seed that the orders are drawn from.
     """
 
     def __init__(self, members: Tensor, stream: int) -> None:
         self.members, self.stream = members, stream
         self._orders: dict[tuple[int, int], Tensor] = {}
 
-    def __call__(self, seed: int, number: Tensor) -> Tensor:
-        """The members that come at these places of an endless stream, int64 (n,)."""
-        position = torch.where(number < HELD_OUT, number, number - HELD_OUT)
+    def __call__(self, seed: int, indices: Tensor) -> Tensor:
+        """The clips that come at these places of an endless stream, int64 (n,)."""
+        position = torch.where(indices < HELD_OUT, indices, indices - HELD_OUT)
         found = torch.empty_like(position)
-        rounds = position // len(self.members)
-        for time in rounds.unique().tolist():
-            chosen = rounds == time
-            found[chosen] = self._order(seed, time)[position[chosen] % len(self.members)]
+        epochs = position // len(self.members)
+        for epoch in epochs.unique().tolist():
+            chosen = epochs == epoch
+            found[chosen] = self._order(seed, epoch)[position[chosen] % len(self.members)]
         return found
 
-    def _order(self, seed: int, time: int) -> Tensor:
-        if (seed, time) not in self._orders:
-            while len(self._orders) > 1:  # a batch can lie across two rounds
+    def _order(self, seed: int, epoch: int) -> Tensor:
+        if (seed, epoch) not in self._orders:
+            while len(self._orders) > 1:  # a batch can lie across two epochs
                 del self._orders[next(iter(self._orders))]
-            key = random.keys(seed, torch.tensor([time]), stream=self.stream)
+            key = random.keys(seed, torch.tensor([epoch]), stream=self.stream)
             order = random.bits(key, len(self.members))[0].argsort(stable=True)
-            self._orders[seed, time] = self.members[order]
-        return self._orders[seed, time]
+            self._orders[seed, epoch] = self.members[order]
+        return self._orders[seed, epoch]
 
 
 class RecordedViews(Views):
     """Pairs of views of recorded clips.
 
-    Clips come in a new random order each time round. Which clip pair number k shows, where it is cut and how it is
-    changed is a function of (seed, k) alone, as `Views` says; numbers from `HELD_OUT` on show the same clips in other
+    Clips come in a new random order every epoch. Which clip pair k shows, where it is cut and how it is
+    changed is a function of (seed, k) alone, as `Views` says; indices from `HELD_OUT` on show the same clips in other
     draws.
 
     Source: Al-Tahan & Mohsenzadeh 2021 (arXiv 2010.09542), section 3, for one crop in two augmentations; Cherep &
@@ -86,7 +73,7 @@ class RecordedViews(Views):
             are always cut at random. Shorter clips are filled up with zeros on the right.
         layers: segments that are laid together.
         labelled: part of the pairs that show a clip whose label is seen, in [0, 1]; clips with and without labels then
-            come in rounds of their own. Without it all clips come equally often, and so few labels are rarely seen.
+            come in epochs of their own. Without it all clips come equally often, and so few labels are rarely seen.
         augment: augmentations of each view's audio, as `Views` takes them.
         augment_features: of each view's features.
 
@@ -128,13 +115,13 @@ class RecordedViews(Views):
                 f"than a view, so both crops of them would be the same sound: give views.augment or shorter views."
             )
         with_label, without = (self.labels >= 0).nonzero()[:, 0], (self.labels < 0).nonzero()[:, 0]
-        self._turns: Turns | None = None
+        self._interleave: Interleave | None = None
         if labelled is not None:
-            turns = Turns("views.labelled", labelled)
-            # where all clips are of one kind, there is nothing to take turns with
-            self._turns = turns if len(with_label) and len(without) else None
-        self._of_all = Rounds(torch.arange(len(clips)), _ORDER)
-        self._of_kinds = (Rounds(with_label, _LABELLED_ORDER), Rounds(without, _ORDER))
+            interleave = Interleave("views.labelled", labelled)
+            # where all clips are of one kind, there is nothing to interleave
+            self._interleave = interleave if len(with_label) and len(without) else None
+        self._of_all = EpochShuffle(torch.arange(len(clips)), _ORDER)
+        self._of_kinds = (EpochShuffle(with_label, _LABELLED_ORDER), EpochShuffle(without, _ORDER))
         # so that the module knows its device without a parameter
         self.register_buffer("place", torch.zeros(0), persistent=False)
 
@@ -144,39 +131,39 @@ class RecordedViews(Views):
         return self.clips.classes
 
     @property
-    def pairs_a_round(self) -> int:
+    def pairs_per_epoch(self) -> int:
         """Pairs in which every clip is shown once; where labelled ones have a part of their own, every other one."""
-        if self._turns is None:
+        if self._interleave is None:
             return len(self.clips)
-        return self._turns.pairs_for(len(self._of_kinds[1].members)) or len(self.clips)
+        return self._interleave.pairs_for(len(self._of_kinds[1].members)) or len(self.clips)
 
-    def numbered(self, seed: int, number: Tensor) -> RecordedPair:
-        """The pairs with these numbers, as `Views.numbered`."""
-        number = number.cpu()
-        clip = self.shown(seed, number)
-        first, second = self._cuts(seed, number, clip)
+    def batch(self, seed: int, indices: Tensor, targets: bool = False) -> Batch:
+        """As `Views.batch`; nothing but the label is known of a recording."""
+        indices = indices.cpu()
+        clip = self.clip_of(seed, indices)
+        first, second = self._cuts(seed, indices, clip)
         audio = torch.cat((first, second)).to(self.place.device)  # (2n, samples)
-        first, second = self._augmented(audio, seed, number).chunk(2)
-        return RecordedPair(first, second, clip, self.labels[clip])
+        first, second = self._augmented(audio, seed, indices).chunk(2)
+        return Batch(first, second, self.labels[clip])
 
-    def shown(self, seed: int, number: Tensor) -> Tensor:
-        """Which clip each numbered pair shows, int64 (n,)."""
-        if self._turns is None:
-            return self._of_all(seed, number)
-        first, place = self._turns(number)
-        clip = torch.empty_like(number)
-        for chosen, rounds in zip((first, ~first), self._of_kinds, strict=True):
+    def clip_of(self, seed: int, indices: Tensor) -> Tensor:
+        """Which clip each pair shows, int64 (n,)."""
+        if self._interleave is None:
+            return self._of_all(seed, indices)
+        first, place = self._interleave(indices)
+        clip = torch.empty_like(indices)
+        for chosen, shuffle in zip((first, ~first), self._of_kinds, strict=True):
             if chosen.any():
-                clip[chosen] = rounds(seed, place[chosen])
+                clip[chosen] = shuffle(seed, place[chosen])
         return clip
 
-    def _cuts(self, seed: int, number: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
+    def _cuts(self, seed: int, indices: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
         """Both views as they are cut, (n, samples) each."""
         spare = (self.lengths[clip] - self.samples).clamp(min=0)
         at_random = self.crop == "random" or self.pair != "same"
 
         def starts(stream: int, count: int) -> Tensor:
-            u = random.uniform(random.keys(seed, number, stream=stream), count).double()
+            u = random.uniform(random.keys(seed, indices, stream=stream), count).double()
             return (u * (spare[:, None] + 1)).long() * int(at_random)  # (n, count)
 
         if self.pair == "layered":
@@ -190,6 +177,6 @@ class RecordedViews(Views):
         if self.pair == "same":
             return first, first
         # any other place with the same chance
-        u = random.uniform(random.keys(seed, number, stream=_SECOND_START), 1)[:, 0].double()
+        u = random.uniform(random.keys(seed, indices, stream=_SECOND_START), 1)[:, 0].double()
         other = (begin + 1 + (u * spare).long()) % (spare + 1)
         return first, self.clips.read(clip, other, self.samples)

@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from soundalike.core import random
 from soundalike.core.errors import SoundalikeError
+from soundalike.synth.targets import Target, TargetSpec
 from soundalike.views.augment.compose import Compose
 
 HELD_OUT = 1 << 40
-"""Held-out pairs have numbers from here on, which no training run reaches and no pool repeats."""
+"""Held-out pairs have indices from here on, which no training run reaches and no pool repeats."""
 
 
-class TwoViews(Protocol):
-    """Two views of each of n sounds; row i of each belongs together."""
+class Batch(NamedTuple):
+    """Pairs of views; row i of each view belongs together."""
 
-    @property
-    def first(self) -> Tensor:
-        """(n, samples) audio."""
-
-    @property
-    def second(self) -> Tensor:
-        """(n, samples) audio."""
-
-    @property
-    def label(self) -> Tensor | None:
-        """Number of each sound's class, int64 (n,), -1 where it has none or keeps it back; None where no sound has."""
+    first: Tensor
+    """(n, samples) audio, augmented where the views are."""
+    second: Tensor
+    """(n, samples) audio, augmented where the views are."""
+    label: Tensor | None = None
+    """Index of each sound's class, int64 (n,), -1 where it has none or keeps it back; None where no sound has one."""
+    targets: Mapping[str, Target] = MappingProxyType({})
+    """What is known of all first, then of all second views (2n rows), by the name of the target, before anything is
+    mixed in or augmented; nothing where it was not asked for."""
 
 
 class Views(nn.Module):
     """A source of pairs. This class holds what all of them share.
 
-    Pair number k of a seed is a function of (seed, k) alone: the same for any batch size, any number of ranks, any
-    device, and after an interruption. Step n of rank r reads numbers (n · ranks + r) · batch to
-    (n · ranks + r + 1) · batch - 1, so no two ranks or steps share a number.
+    Pair k of a seed is a function of (seed, k) alone: the same for any batch size, any number of ranks, any
+    device, and after an interruption. Step n of rank r reads indices (n · ranks + r) · batch to
+    (n · ranks + r + 1) · batch - 1, so no two ranks or steps share one.
 
     Args:
         sample_rate: of the audio, in Hz.
@@ -70,29 +71,35 @@ class Views(nn.Module):
         self._audio_streams, self._feature_streams = streams[:2], streams[2:]
 
     @property
-    def pairs_a_round(self) -> int | None:
+    def pairs_per_epoch(self) -> int | None:
         """Pairs in which every recording is shown once; None where there are no recordings."""
         return None
 
-    def numbered(self, seed: int, number: Tensor) -> TwoViews:
-        """The pairs with these numbers.
+    @property
+    def target_specs(self) -> tuple[TargetSpec, ...]:
+        """Targets that a batch can bring; none where nothing is known of its sounds."""
+        return ()
+
+    def batch(self, seed: int, indices: Tensor, targets: bool = False) -> Batch:
+        """The pairs with these indices.
 
         Args:
-            seed: which stream of pairs.
-            number: which pairs of it, int64 (n,).
+            seed: seed of the stream of pairs.
+            indices: indices of pairs in the stream, int64 (n,).
+            targets: whether the targets of ``target_specs`` are wanted.
 
         Returns:
-            n rows.
+            n pairs.
         """
         raise NotImplementedError
 
-    def augmented_features(self, features: Tensor, seed: int, number: Tensor) -> Tensor:
-        """Features of all first, then of all second views of the pairs with these numbers, augmented.
+    def augmented_features(self, features: Tensor, seed: int, indices: Tensor) -> Tensor:
+        """Features of all first, then of all second views of the pairs with these indices, augmented.
 
         Args:
             features: ``(2n, channels, frames, bands)``.
-            seed: which stream of pairs.
-            number: which pairs of it, int64 (n,).
+            seed: seed of the stream of pairs.
+            indices: indices of the pairs, int64 (n,).
 
         Returns:
             As ``features``; the very tensor where no augmentation of features is asked for.
@@ -100,46 +107,46 @@ class Views(nn.Module):
         if self.feature_augmentation is None:
             return features
         return self.feature_augmentation(
-            features, uniform=self._drawn(self.feature_augmentation, self._feature_streams, seed, number, features)
+            features, uniform=self._drawn(self.feature_augmentation, self._feature_streams, seed, indices, features)
         )
 
-    def _augmented(self, audio: Tensor, seed: int, number: Tensor) -> Tensor:
+    def _augmented(self, audio: Tensor, seed: int, indices: Tensor) -> Tensor:
         """Audio (2n, samples) of all first, then of all second views, augmented."""
         if self.augmentation is None:
             return audio
         return self.augmentation(
-            audio, uniform=self._drawn(self.augmentation, self._audio_streams, seed, number, audio)
+            audio, uniform=self._drawn(self.augmentation, self._audio_streams, seed, indices, audio)
         )
 
     @staticmethod
-    def _drawn(augmentation: Compose, streams: tuple[int, ...], seed: int, number: Tensor, like: Tensor) -> Tensor:
+    def _drawn(augmentation: Compose, streams: tuple[int, ...], seed: int, indices: Tensor, like: Tensor) -> Tensor:
         """Uniform numbers for each first view, then for each second view, (2n, numbers)."""
-        number = on_device(number, like.device)
-        views = [random.keys(seed, number, stream=stream) for stream in streams]
+        indices = on_device(indices, like.device)
+        views = [random.keys(seed, indices, stream=stream) for stream in streams]
         return random.uniform(torch.cat(views), augmentation.numbers)
 
 
-def sound_numbers(step: int, rank: int, ranks: int, batch_size: int) -> Tensor:
-    """Which sounds of a stream one rank sees in one step, int64 (batch_size,): no two ranks or steps share one."""
+def step_indices(step: int, rank: int, ranks: int, batch_size: int) -> Tensor:
+    """Indices of the pairs that one rank sees in one step, int64 (batch_size,): no two ranks or steps share one."""
     first = (step * ranks + rank) * batch_size
     return torch.arange(first, first + batch_size)
 
 
-def in_a_row(number: Tensor) -> bool:
-    """Whether numbers (n,) on the CPU follow one another."""
-    return bool((number.diff() == 1).all())
+def in_a_row(indices: Tensor) -> bool:
+    """Whether indices (n,) on the CPU follow one another."""
+    return bool((indices.diff() == 1).all())
 
 
-def on_device(number: Tensor, device: torch.device) -> Tensor:
-    """Numbers of pairs where they are needed, int64 (n,).
+def on_device(indices: Tensor, device: torch.device) -> Tensor:
+    """Indices of pairs where they are needed, int64 (n,).
 
-    Numbers that follow one another are made there: a copy would wait for the GPU.
+    Indices that follow one another are made there: a copy would wait for the GPU.
 
     Args:
-        number: numbers of pairs, int64 (n,).
+        indices: indices of pairs, int64 (n,).
         device: device that needs them.
     """
-    if number.device == device or number.device.type != "cpu" or not len(number) or not in_a_row(number):
-        return number.to(device)
-    first = int(number[0])
-    return torch.arange(first, first + len(number), device=device)
+    if indices.device == device or indices.device.type != "cpu" or not len(indices) or not in_a_row(indices):
+        return indices.to(device)
+    first = int(indices[0])
+    return torch.arange(first, first + len(indices), device=device)

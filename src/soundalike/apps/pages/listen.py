@@ -33,7 +33,7 @@ from soundalike.audio import read
 from soundalike.audio.write import encoded
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import check_file, replacing
-from soundalike.eval.probe.floor import LOG_MEL_STATISTICS, LogMelStatistics
+from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, LogMelStatistics
 from soundalike.model.model import SoundModel
 from soundalike.model.recipe import SECTIONS, Recipe
 from soundalike.synth import Synthesizer
@@ -92,14 +92,14 @@ def listen(recipe: Recipe, out: str | Path, model: SoundModel | None = None, cou
     views, model = parts.doppelgangers, SoundModel(recipe, parts) if model is None else model
     voice = views.voice
     with torch.no_grad():
-        pairs = views.numbered(seed, HELD_OUT + torch.arange(count + CROWD))  # no run trains on these
-        patches = zip(pairs.first_patch[:count], pairs.second_patch[:count], strict=True)
-        changes = [differences(voice, *both) for both in patches]
+        indices = HELD_OUT + torch.arange(count + CROWD)  # no run trains on these
+        pairs, patches = views.batch(seed, indices), views.patches(seed, indices[:count])
+        changes = [differences(voice, *both) for both in zip(*patches, strict=True)]
     sounds = torch.cat((pairs.first, pairs.second)).numpy()  # (2 (count + CROWD), samples)
-    floor = LogMelStatistics()
-    resampled = [read.prepare(sound, voice.sample_rate, floor.sample_rate) for sound in sounds]
+    baseline = LogMelStatistics()
+    resampled = [read.prepare(sound, voice.sample_rate, baseline.sample_rate) for sound in sounds]
     name = f"{'trained' if model.training else 'untrained'} encoder"
-    vectors = {name: model.embed(sounds, voice.sample_rate), LOG_MEL_STATISTICS: floor(resampled)}
+    vectors = {name: model.embed(sounds, voice.sample_rate), LOG_MEL_STATISTICS: baseline(resampled)}
     scores = [likeness(name, x[: count + CROWD], x[count + CROWD :], count) for name, x in vectors.items()]
     shown = zip(pairs.first, pairs.second, changes, strict=False)  # as many as there are changes
     sections = [_pair(i, voice, torch.stack(both), found, scores) for i, (*both, found) in enumerate(shown)]
@@ -208,8 +208,9 @@ def _page(recipe: Recipe, model: SoundModel, views: Any, scores: list[Likeness],
         made.append(f"Then each view is changed by {', '.join(kinds)}, each by numbers of its own.")
     called = objective.pop("name")
     about = (inspect.getdoc(SECTIONS["objective"][called]) or "").split("\n\n")[0].replace("`", "")
-    if recipe.training.prediction:
-        about += " Beside that it learns to say how loud each band of a scene is by itself, and at which pitches."
+    if recipe.training.predicts:
+        known = ", ".join(spec.name for spec in recipe.build().doppelgangers.target_specs)
+        about += f" Beside that it learns to predict what the synthesizer knows of each sound: {known}."
     settings = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in objective.items())
     minutes = float(model.training.get("seconds", 0.0)) / 60
     encoder = f"The encoder was trained for {minutes:.3g} minutes with the recipe {model.recipe.name}."

@@ -1,8 +1,8 @@
-"""Frozen embeddings to scores: linear, kNN and MLP probes, the floors they are held against, and the report."""
+"""Frozen embeddings to scores: linear, kNN and MLP probes, the baselines they are held against, and the report."""
 
-from soundalike.eval.probe.compare import Comparison, compare_to_floors
+from soundalike.eval.probe.baseline import BASELINES, LogMelStatistics, with_baselines
+from soundalike.eval.probe.compare import Comparison, compare_to_baselines
 from soundalike.eval.probe.evaluate import Evaluation, TaskResult, evaluate
-from soundalike.eval.probe.floor import FLOORS, LogMelStatistics, with_floors
 from soundalike.eval.probe.knn import predict_knn
 from soundalike.eval.probe.linear import LinearProbe, fit_linear
 from soundalike.eval.probe.mlp import MLPProbe, fit_mlp
@@ -11,7 +11,7 @@ from soundalike.eval.probe.table import print_table
 
 __all__ = [
     "ALL_PROBES",
-    "FLOORS",
+    "BASELINES",
     "PROBES",
     "Comparison",
     "Evaluation",
@@ -20,12 +20,12 @@ __all__ = [
     "MLPProbe",
     "TaskResult",
     "TaskScore",
-    "compare_to_floors",
+    "compare_to_baselines",
     "evaluate",
     "fit_linear",
     "fit_mlp",
     "predict_knn",
     "print_table",
     "score",
-    "with_floors",
+    "with_baselines",
 ]

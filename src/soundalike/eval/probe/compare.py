@@ -1,11 +1,11 @@
-"""Does the model beat the floors? Said plainly, in points, and with whether chance would do as well."""
+"""Does the model beat the baselines? Said plainly, in points, and with whether chance would do as well."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from soundalike.eval.probe.floor import FLOORS
+from soundalike.eval.probe.baseline import BASELINES
 from soundalike.eval.probe.score import ProbeScore, TaskScore
 
 _CHANCE = 0.05
@@ -13,17 +13,17 @@ _CHANCE = 0.05
 
 @dataclass(frozen=True)
 class Margin:
-    """The model's distance to one floor on one task.
+    """The model's distance to one baseline on one task.
 
     Attributes:
-        floor: its name.
-        points: mean accuracy of the model minus that of the floor, in percentage points, as printed.
+        baseline: its name.
+        points: mean accuracy of the model minus that of the baseline, in percentage points, as printed.
         folds_won: folds in which the model has the higher accuracy.
         folds: number of folds.
         p: how often chance alone would tell the two apart at least as much, see ``mcnemar``.
     """
 
-    floor: str
+    baseline: str
     points: float
     folds_won: int
     folds: int
@@ -37,13 +37,13 @@ class Margin:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The model against every floor on one task.
+    """The model against every baseline on one task.
 
     Attributes:
-        beats: whether it is above all of them; None where no floor was evaluated.
+        beats: whether it is above all of them; None where no baseline was evaluated.
         clear: whether it is above all of them by more than chance would bring.
         sentence: the same in words, with the differences, without the names of model and task.
-        margins: one entry a floor.
+        margins: one entry a baseline.
     """
 
     beats: bool | None
@@ -52,16 +52,16 @@ class Comparison:
     margins: list[Margin]
 
 
-def compare_to_floors(
-    scores: Mapping[str, TaskScore], *, floors: Sequence[str] = FLOORS, probe: str = "linear"
+def compare_to_baselines(
+    scores: Mapping[str, TaskScore], *, baselines: Sequence[str] = BASELINES, probe: str = "linear"
 ) -> Comparison:
-    """Compare the first of several representations with the floors among the others.
+    """Compare the first of several representations with the baselines among the others.
 
     Differences are taken as they are printed, in tenths of a point: a smaller one counts as none.
 
     Args:
         scores: representation to its score on one task, the model first.
-        floors: names of the floors.
+        baselines: names of the baselines.
         probe: the probe that decides.
 
     Returns:
@@ -69,16 +69,16 @@ def compare_to_floors(
     """
     model, *others = scores
     margins = []
-    for floor in (name for name in others if name in floors):
-        mine, its = scores[model].probes[probe], scores[floor].probes[probe]
+    for baseline in (name for name in others if name in baselines):
+        mine, its = scores[model].probes[probe], scores[baseline].probes[probe]
         won = sum(a.accuracy > b.accuracy for a, b in zip(mine.folds, its.folds, strict=True))
         points = round(100 * (mine.mean - its.mean), 1)
-        margins.append(Margin(floor, points, won, len(mine.folds), mcnemar(mine, its)))
+        margins.append(Margin(baseline, points, won, len(mine.folds), mcnemar(mine, its)))
     if not margins:
-        return Comparison(None, False, "No floor was evaluated.", margins)
+        return Comparison(None, False, "No baseline was evaluated.", margins)
     beats = all(margin.points > 0 for margin in margins)
     clear = beats and all(margin.clear for margin in margins)
-    name = {1: "the floor", 2: "both floors"}.get(len(margins), "all floors")
+    name = {1: "the baseline", 2: "both baselines"}.get(len(margins), "all baselines")
     verdict = f"Beats {name}" if clear else f"Beats {name}, but not clearly" if beats else f"Does not beat {name}"
     return Comparison(beats, clear, f"{verdict}: {', '.join(map(_in_words, margins))}.", margins)
 
@@ -107,10 +107,10 @@ def mcnemar(one: ProbeScore, other: ProbeScore) -> float:
 
 def _in_words(margin: Margin) -> str:
     if margin.points == 0:
-        distance = f"level with {margin.floor}"
+        distance = f"level with {margin.baseline}"
     else:
         side = "above" if margin.points > 0 else "below"
-        distance = f"{abs(margin.points):.1f} points {side} {margin.floor}"
+        distance = f"{abs(margin.points):.1f} points {side} {margin.baseline}"
     remarks = [f"ahead in {margin.folds_won} of {margin.folds} folds"] if margin.folds > 1 else []
     if margin.points and not margin.clear:
         remarks.append("could be chance")

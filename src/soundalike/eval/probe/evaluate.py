@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import make_folder
-from soundalike.eval.probe.compare import Comparison, compare_to_floors
-from soundalike.eval.probe.floor import FLOORS
+from soundalike.eval.probe.baseline import BASELINES
+from soundalike.eval.probe.compare import Comparison, compare_to_baselines
 from soundalike.eval.probe.projection import Projection, project
 from soundalike.eval.probe.score import PROBES, TaskScore, check_probes, score
 
@@ -45,7 +45,7 @@ class TaskResult:
         notes: files that are not whole but took part, as (path, what is wrong).
         missing: clips that the data set lists and that are not on disk.
         scores: representation to score, the model first.
-        comparison: of the model with the floors, by the first probe.
+        comparison: of the model with the baselines, by the first probe.
         projection: a map of the model's embeddings.
         seconds: what embedding and scoring took, in seconds.
     """
@@ -72,7 +72,7 @@ class Evaluation:
         model: name of the representation that is evaluated, the first one.
         recipe: a summary of how it was made.
         representations: names of all, the model first.
-        floors: names of those that are floors.
+        baselines: names of those that are baselines.
         probes: names of the probes.
         tasks: one entry a task.
         versions: of what the numbers depend on.
@@ -82,7 +82,7 @@ class Evaluation:
     model: str
     recipe: dict[str, Any]
     representations: list[str]
-    floors: list[str]
+    baselines: list[str]
     probes: list[str]
     tasks: list[TaskResult]
     versions: dict[str, str]
@@ -102,7 +102,7 @@ def evaluate(
     *,
     recipe: Mapping[str, Any] | None = None,
     probes: Sequence[str] = PROBES,
-    floors: Sequence[str] = FLOORS,
+    baselines: Sequence[str] = BASELINES,
     seed: int = 0,
     progress: bool = True,
     overwrite: bool = False,
@@ -116,8 +116,8 @@ def evaluate(
         datasets: the tasks.
         out: folder for the two files; it is made where it does not exist.
         recipe: a summary of how the model was made, for the record; may be nested.
-        probes: which to run, of ``ALL_PROBES``; the first decides the comparison with the floors.
-        floors: which of the representations are floors.
+        probes: which to run, of ``ALL_PROBES``; the first decides the comparison with the baselines.
+        baselines: which of the representations are baselines.
         seed: of inner folds and maps.
         progress: whether to show progress on the terminal.
         overwrite: whether results that already lie in ``out`` may be replaced.
@@ -137,12 +137,12 @@ def evaluate(
         raise SoundalikeError(f"seed is {seed}: give a whole number from 0 to {(1 << 32) - 1}.")
     probes = check_probes(probes)
     out = _folder(Path(out), overwrite)
-    tasks = [_task(representations, dataset, probes, floors, seed, progress) for dataset in _distinct(datasets)]
+    tasks = [_task(representations, dataset, probes, baselines, seed, progress) for dataset in _distinct(datasets)]
     evaluation = Evaluation(
         model=next(iter(representations)),
         recipe=dict(recipe or {}),
         representations=list(representations),
-        floors=[name for name in representations if name in floors],
+        baselines=[name for name in representations if name in baselines],
         probes=list(probes),
         tasks=tasks,
         versions=_versions(),
@@ -158,7 +158,7 @@ def _task(
     representations: Mapping[str, Embedder],
     dataset: Dataset,
     probes: Sequence[str],
-    floors: Sequence[str],
+    baselines: Sequence[str],
     seed: int,
     progress: bool,
 ) -> TaskResult:
@@ -193,7 +193,7 @@ def _task(
         notes=[(str(note.path), note.reason) for note in embedded.notes],
         missing=dataset.missing,
         scores=scores,
-        comparison=compare_to_floors(scores, floors=floors, probe=probes[0]),
+        comparison=compare_to_baselines(scores, baselines=baselines, probe=probes[0]),
         projection=projection,
         seconds={
             "embedding": embedding_seconds,

@@ -23,7 +23,7 @@ _PROBES = {
     "clips; how long it is trained is chosen as the linear probe's strength is: inside the training clips, or on the "
     "validation clips.",
 }
-_FLOORS = {
+_BASELINES = {
     "log-mel statistics": "mean and deviation of each mel band over time: no learning at all",
     "untrained encoder": "the same encoder and read-out with random weights",
 }
@@ -102,10 +102,10 @@ def _scores(evaluation: Evaluation) -> str:
             for task in evaluation.tasks
             for number, probe in enumerate(evaluation.probes)
         )
-        floor = ' <span class="tag">floor</span>' if name in evaluation.floors else ""
+        baseline = ' <span class="tag">baseline</span>' if name in evaluation.baselines else ""
         lead = ' class="lead"' if name == evaluation.model else ""
         width = evaluation.tasks[0].scores[name].dimensions
-        rows.append(f'<tr{lead}><th scope="row">{escape(name)}{floor}</th><td>{width}</td>{cells}</tr>')
+        rows.append(f'<tr{lead}><th scope="row">{escape(name)}{baseline}</th><td>{width}</td>{cells}</tr>')
     majority = "".join(
         f'<td class="first soft" colspan="{span}" style="text-align:center">'
         f"{100 * task.scores[evaluation.model].majority:.1f}</td>"
@@ -122,11 +122,13 @@ def _scores(evaluation: Evaluation) -> str:
 
 def _legend(evaluation: Evaluation) -> str:
     probes = " ".join(_PROBES[probe] for probe in evaluation.probes if probe in _PROBES)
-    floors = "; ".join(f"<b>{escape(name)}</b>: {_FLOORS[name]}" for name in evaluation.floors if name in _FLOORS)
-    floors = f" Floors: {floors}." if floors else ""
+    baselines = "; ".join(
+        f"<b>{escape(name)}</b>: {_BASELINES[name]}" for name in evaluation.baselines if name in _BASELINES
+    )
+    baselines = f" Baselines: {baselines}." if baselines else ""
     return (
         '<p class="small soft">Accuracy in %, mean ± standard deviation over folds; the best of each column in bold. '
-        f"{probes}{floors} <b>Could be chance</b>: McNemar's test on the test clips, p ≥ 0.05.</p>"
+        f"{probes}{baselines} <b>Could be chance</b>: McNemar's test on the test clips, p ≥ 0.05.</p>"
     )
 
 

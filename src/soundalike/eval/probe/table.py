@@ -31,7 +31,7 @@ def best(evaluation: Evaluation) -> set[tuple[str, str, str]]:
 
 
 def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
-    """Print accuracies in percent, and for each task how it is split and whether the model beats the floors.
+    """Print accuracies in percent, and for each task how it is split and whether the model beats the baselines.
 
     Args:
         evaluation: what ``evaluate`` returned.
@@ -59,7 +59,7 @@ def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
             if name is None:
                 cells += [""] * (1 + len(evaluation.probes))
             else:
-                mark = " [dim](floor)[/dim]" if name in evaluation.floors else ""
+                mark = " [dim](baseline)[/dim]" if name in evaluation.baselines else ""
                 cells.append(escape(name) + mark)
                 for probe in evaluation.probes:
                     number = percent(task.scores[name].probes[probe])

@@ -86,7 +86,7 @@ def run(
     Raises:
         SoundalikeError: the folder holds another study, or something does not fit.
     """
-    from soundalike.eval.probe.floor import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
+    from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
     from soundalike.model.model import SoundModel
 
     datasets = {task.name: task.dataset for task in tasks}
@@ -100,18 +100,21 @@ def run(
     def score(path: Path, cell: Cell) -> dict[str, Any]:
         return {"linear": linear_accuracy(*embed(clar.load(path, device), datasets[str(cell.levels["task"])]))}
 
-    floors = {
+    baselines = {
         LOG_MEL_STATISTICS: grid.extra(LOG_MEL_STATISTICS, lambda: clar.linear_of([LogMelStatistics()], datasets)),
         UNTRAINED_ENCODER: grid.extra(UNTRAINED_ENCODER, of_untrained),
     }
     failed = grid.run(score, device, quiet)
     if grid.finished:
-        _write(grid, list(datasets), floors, failed)
+        _write(grid, list(datasets), baselines, failed)
     return failed
 
 
 def _write(
-    grid: Grid, tasks: Sequence[str], floors: Mapping[str, Mapping[str, list[float]]], failed: list[tuple[Cell, str]]
+    grid: Grid,
+    tasks: Sequence[str],
+    baselines: Mapping[str, Mapping[str, list[float]]],
+    failed: list[tuple[Cell, str]],
 ) -> None:
     from soundalike.eval.study.figure import draw_grid
 
@@ -129,7 +132,7 @@ def _write(
                     mean[i, j] = found.mean
                     std[i, j] = found.std if found.runs > 1 else np.nan
         panels[clar.title(task)] = mean, std
-        said = {name: clar.summarise_floor(floor, tasks, task) for name, floor in floors.items()}
+        said = {name: clar.summarise_floor(baseline, tasks, task) for name, baseline in baselines.items()}
         under[clar.title(task)] = ", ".join(f"{name} {in_words(value)}" for name, value in said.items())
     draw_grid(alone, panels, under, grid.out / FIGURE)
     about = (
@@ -146,7 +149,7 @@ def _write(
         paragraph(about, soft=True),
         picture(grid.out / FIGURE, caption),
         "<h2>All cells</h2>",
-        table(*_rows(grid, tasks, names, floors), lead=1),
+        table(*_rows(grid, tasks, names, baselines), lead=1),
     ]
     clar.write_report(grid, "CLAR: augmentations alone and in pairs", sections, failed)
 
@@ -156,14 +159,14 @@ def _accuracy(grid: Grid, tasks: Sequence[str], task: str | None, name: str) -> 
 
 
 def _rows(
-    grid: Grid, tasks: Sequence[str], names: Sequence[str], floors: Mapping[str, Mapping[str, list[float]]]
+    grid: Grid, tasks: Sequence[str], names: Sequence[str], baselines: Mapping[str, Mapping[str, list[float]]]
 ) -> tuple[list[str], list[list[str]]]:
-    """The table: floors first, then the best in the last column."""
+    """The table: baselines first, then the best in the last column."""
     columns = mean_task(tasks)
     head = ["augmentation", *SEEN, *("mean" if task is None else task for task in columns)]
     rows = [
-        [name, "", "", "", *(in_words(clar.summarise_floor(floor, tasks, task)) for task in columns)]
-        for name, floor in floors.items()
+        [name, "", "", "", *(in_words(clar.summarise_floor(baseline, tasks, task)) for task in columns)]
+        for name, baseline in baselines.items()
     ]
     found = {name: [_accuracy(grid, tasks, task, name) for task in columns] for name in names}
 

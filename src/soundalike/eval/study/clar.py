@@ -234,16 +234,16 @@ def summarise(
     return _over(by_seed.values(), tasks, task)
 
 
-def summarise_floor(floor: Mapping[str, Sequence[float]], tasks: Sequence[str], task: str | None) -> Summary | None:
-    """The same of a floor.
+def summarise_floor(baseline: Mapping[str, Sequence[float]], tasks: Sequence[str], task: str | None) -> Summary | None:
+    """The same of a baseline.
 
     Args:
-        floor: task to accuracies in [0, 1], one for each seed.
+        baseline: task to accuracies in [0, 1], one for each seed.
         tasks: names of all tasks.
         task: one of them; None is their mean.
     """
-    seeds = max((len(values) for values in floor.values()), default=0)
-    by_seed = [{name: values[i] for name, values in floor.items() if i < len(values)} for i in range(seeds)]
+    seeds = max((len(values) for values in baseline.values()), default=0)
+    by_seed = [{name: values[i] for name, values in baseline.items() if i < len(values)} for i in range(seeds)]
     return _over(by_seed, tasks, task)
 
 

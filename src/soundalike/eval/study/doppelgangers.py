@@ -78,7 +78,7 @@ def cells(
         for delta, voice, augment, of in [*settings, *([(*base, pool)] if pool else [])]:
             overrides = {"voice": voice, "views.delta": delta, "views.augment": AUGMENT[augment], "seed": seed}
             overrides["views.pool"] = None if of == "fresh" else pool
-            overrides["training.prediction"] = 0.0  # the paper's question is about contrast
+            overrides["training.targets"] = 0.0  # the paper's question is about contrast
             found.append(
                 Cell({"delta": delta, "voice": voice, "augment": augment, "pool": of, "seed": seed}, overrides)
             )
@@ -119,13 +119,13 @@ def run(
     Raises:
         SoundalikeError: the folder holds another study, or something does not fit.
     """
-    from soundalike.eval.probe.floor import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
+    from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
     from soundalike.model.model import SoundModel
 
     scorer = Scorer(datasets)
     definition = {"tasks": {dataset.name: len(dataset.paths) for dataset in scorer.datasets}}
     grid = Grid(out, "doppelgangers", recipe, settings, budget, definition)
-    floors = {
+    baselines = {
         LOG_MEL_STATISTICS: grid.extra(LOG_MEL_STATISTICS, lambda: scorer(LogMelStatistics())),
         UNTRAINED_ENCODER: grid.extra(UNTRAINED_ENCODER, lambda: scorer(SoundModel(recipe).untrained(0))),
     }
@@ -138,11 +138,11 @@ def run(
 
     failed = grid.run(score, device, quiet)
     if grid.finished:
-        _write(grid, scorer.names, floors, failed)
+        _write(grid, scorer.names, baselines, failed)
     return failed
 
 
-def _write(grid: Grid, tasks: Sequence[str], floors: dict[str, Any], failed: Sequence[tuple[Cell, str]]) -> None:
+def _write(grid: Grid, tasks: Sequence[str], baselines: dict[str, Any], failed: Sequence[tuple[Cell, str]]) -> None:
     from soundalike.eval.study.figure import draw_accuracy, draw_control
 
     definition, out = grid.state["definition"], grid.out
@@ -156,10 +156,10 @@ def _write(grid: Grid, tasks: Sequence[str], floors: dict[str, Any], failed: Seq
         )
     ]
     if fresh:
-        draw_accuracy(fresh, tasks, floors, out / ACCURACY)
+        draw_accuracy(fresh, tasks, baselines, out / ACCURACY)
         sections.append(picture(out / ACCURACY, "Accuracy against δ; error bars are standard deviations over seeds."))
     sections += _control(grid, tasks, out / CONTROL, draw_control)
-    sections += ["<h2>All cells</h2>", table(*_rows(grid, tasks, floors), lead=4)]
+    sections += ["<h2>All cells</h2>", table(*_rows(grid, tasks, baselines), lead=4)]
     if failed:
         sections += ["<h2>Cells that failed</h2>", table(("cell", "why"), [(c.title, why) for c, why in failed], 2)]
     html = page("Doppelgängers: δ, voice and augmentation", sections)
@@ -190,13 +190,13 @@ def _control(grid: Grid, tasks: Sequence[str], path: Path, draw: Any) -> list[st
     return ["<h2>A fixed pool against fresh pairs</h2>", picture(path, said)]
 
 
-def _rows(grid: Grid, tasks: Sequence[str], floors: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def _rows(grid: Grid, tasks: Sequence[str], baselines: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     from soundalike.eval.study.figure import accuracies
 
     columns: list[str | None] = [*tasks, None]
     head = ["δ", "voice", "augmentation", "pairs are", "seeds", "pairs a run", *tasks, "mean"]
     rows = []
-    for name, scores in floors.items():
+    for name, scores in baselines.items():
         values = [scores["tasks"][task]["linear"]["mean"] for task in tasks] + [scores["mean"]["linear"]]
         rows.append([name, "", "", "", "", "", *(f"{100 * value:.1f}" for value in values)])
     settings: dict[tuple[Any, ...], list[int]] = {}

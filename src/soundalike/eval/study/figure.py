@@ -59,19 +59,19 @@ def levels(finished: Finished, factor: str) -> list[Any]:
     return list(dict.fromkeys(cell.levels[factor] for cell, _ in finished))
 
 
-def draw_accuracy(finished: Finished, tasks: Sequence[str], floors: Mapping[str, Any], path: Path) -> None:
+def draw_accuracy(finished: Finished, tasks: Sequence[str], baselines: Mapping[str, Any], path: Path) -> None:
     """Accuracy against δ: a panel for each task and one for their mean, a line for each voice and augmentation.
 
     Args:
         finished: cells with fresh pairs and their records.
         tasks: names.
-        floors: name to scores, drawn as grey lines.
+        baselines: name to scores, drawn as grey lines.
         path: PNG file to write.
     """
     figure, axes = panels(len(tasks) + (len(tasks) > 1))
     deltas = sorted(levels(finished, "delta"))
     for axis, task in zip(axes, [*tasks, None], strict=False):
-        for number, (name, scores) in enumerate(floors.items()):
+        for number, (name, scores) in enumerate(baselines.items()):
             level = 100.0 * (scores["mean"]["linear"] if task is None else scores["tasks"][task]["linear"]["mean"])
             axis.axhline(level, color=_GREYS[number % len(_GREYS)], linewidth=1.2, label=name, zorder=1)
         for colour, voice in zip(COLOURS * 4, levels(finished, "voice"), strict=False):
@@ -165,16 +165,16 @@ def draw_grid(
 def draw_groups(
     groups: Sequence[str],
     bars: Mapping[str, Mapping[str, Sequence[Summary | None]]],
-    floors: Mapping[str, Mapping[str, Sequence[Summary | None]]],
+    baselines: Mapping[str, Mapping[str, Sequence[Summary | None]]],
     path: Path,
 ) -> None:
-    """Groups of bars with error bars, a panel for each task, and floors as grey lines across each group.
+    """Groups of bars with error bars, a panel for each task, and baselines as grey lines across each group.
 
     Args:
         groups: names of the groups.
         bars: title of a panel to name of a bar to its accuracy in each group; a bar whose name differs from another's
             after a comma only shares its colour and is hatched.
-        floors: title to name to accuracy in each group.
+        baselines: title to name to accuracy in each group.
         path: PNG file to write.
     """
     figure, axes = panels(len(bars), _columns(len(bars)), width=1.4 + 1.25 * len(groups))
@@ -198,7 +198,7 @@ def draw_groups(
                 label=name,
             )
             drawn.add(kind)
-        for number, (name, found) in enumerate(floors[title].items()):
+        for number, (name, found) in enumerate(baselines[title].items()):
             for group, value in enumerate(found):
                 if value is not None:
                     axis.plot(
@@ -222,7 +222,7 @@ def draw_groups(
 def draw_curves(
     fractions: Sequence[float],
     rows: Mapping[str, Mapping[str, Mapping[str, Sequence[Summary | None]]]],
-    floors: Mapping[str, Mapping[str, Sequence[Summary | None]]],
+    baselines: Mapping[str, Mapping[str, Sequence[Summary | None]]],
     path: Path,
 ) -> None:
     """Accuracy against the part of the labels: a row for each way of reading it, a column for each task.
@@ -230,16 +230,16 @@ def draw_curves(
     Args:
         fractions: parts of the labels, in (0, 1].
         rows: what is read to title of the column to name of the line to accuracy at each fraction.
-        floors: title to name to accuracy at each fraction, drawn as grey lines.
+        baselines: title to name to accuracy at each fraction, drawn as grey lines.
         path: PNG file to write.
     """
-    columns = len(floors)
+    columns = len(baselines)
     figure, axes = panels(len(rows) * columns, columns, width=3.9, height=3.0)
     names = list(dict.fromkeys(name for of in rows.values() for lines in of.values() for name in lines))
     for number, (reader, of_title) in enumerate(rows.items()):
         for column, (title, lines) in enumerate(of_title.items()):
             axis = axes[number * columns + column]
-            for place, (name, found) in enumerate(floors[title].items()):
+            for place, (name, found) in enumerate(baselines[title].items()):
                 style = {"color": _FLOOR_COLOURS[place % len(_FLOOR_COLOURS)], "linestyle": _STYLES[place % 4]}
                 points = [np.nan if value is None else value.mean for value in found]
                 axis.plot(fractions, points, label=f"{name}, linear probe", linewidth=1.4, zorder=1, **style)

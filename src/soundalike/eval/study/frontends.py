@@ -123,7 +123,7 @@ def run(
     Raises:
         SoundalikeError: the folder holds another study, or something does not fit.
     """
-    from soundalike.eval.probe.floor import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
+    from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
     from soundalike.model.model import SoundModel
     from soundalike.train.finetune import held_out_accuracy
 
@@ -132,12 +132,12 @@ def run(
     where = clar.scoring_device(device)
 
     def of_untrained() -> dict[str, dict[str, list[float]]]:
-        floors = {}
+        baselines = {}
         for level in _levels(settings, "frontend"):
             untrained = SoundModel(recipe.override(front_end(level, recipe))).to(where)
             models = [untrained.untrained(seed) for seed in clar.seeds_of(settings)]
-            floors[level] = clar.linear_of(models, datasets)
-        return floors
+            baselines[level] = clar.linear_of(models, datasets)
+        return baselines
 
     def score(path: Path, cell: Cell) -> dict[str, Any]:
         model = clar.load(path, device)
@@ -181,7 +181,7 @@ def _write(
     untrained: Mapping[str, Mapping[str, list[float]]],
     failed: Sequence[tuple[Cell, str]],
 ) -> None:
-    from soundalike.eval.probe.floor import LOG_MEL_STATISTICS, UNTRAINED_ENCODER
+    from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, UNTRAINED_ENCODER
     from soundalike.eval.study.figure import draw_groups
 
     levels, objectives = _levels(grid.cells, "frontend"), _levels(grid.cells, "objective")
@@ -224,18 +224,18 @@ def _rows(
     log_mel: Mapping[str, list[float]],
     untrained: Mapping[str, Mapping[str, list[float]]],
 ) -> tuple[list[str], list[list[str]]]:
-    from soundalike.eval.probe.floor import LOG_MEL_STATISTICS, UNTRAINED_ENCODER
+    from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, UNTRAINED_ENCODER
 
     columns = mean_task(tasks)
     levels, objectives = _levels(grid.cells, "frontend"), _levels(grid.cells, "objective")
     head = ["front end", "training", "read by", *SEEN, "parameters"]
     head += ["mean" if task is None else task for task in columns]
     no_run = ["linear probe", "", "", "", ""]
-    floors = [(LOG_MEL_STATISTICS, "none", log_mel)]
-    floors += [(level, UNTRAINED_ENCODER, untrained[level]) for level in levels]
+    baselines = [(LOG_MEL_STATISTICS, "none", log_mel)]
+    baselines += [(level, UNTRAINED_ENCODER, untrained[level]) for level in levels]
     rows = [
-        [name, training, *no_run, *(in_words(clar.summarise_floor(floor, tasks, task)) for task in columns)]
-        for name, training, floor in floors
+        [name, training, *no_run, *(in_words(clar.summarise_floor(baseline, tasks, task)) for task in columns)]
+        for name, training, baseline in baselines
     ]
     for level in levels:
         sizes = {

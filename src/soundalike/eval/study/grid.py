@@ -149,7 +149,7 @@ class Grid:
         os.replace(partial, self.out / STUDY)
 
     def extra(self, key: str, compute: Callable[[], Any]) -> Any:
-        """A result that belongs to no cell, such as a floor: computed once, kept in ``study.json``."""
+        """A result that belongs to no cell, such as a baseline: computed once, kept in ``study.json``."""
         if key not in self.state["extra"]:
             self.state["extra"][key] = compute()
             self.save()

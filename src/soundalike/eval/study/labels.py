@@ -206,7 +206,7 @@ def run(
     Raises:
         SoundalikeError: the folder holds another study, or something does not fit.
     """
-    from soundalike.eval.probe.floor import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
+    from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
     from soundalike.model.model import SoundModel
     from soundalike.train.finetune import held_out_accuracy
 
@@ -220,7 +220,7 @@ def run(
         for name in datasets
     }
 
-    def floor(embedders: Sequence[Any]) -> dict[str, dict[str, list[float]]]:
+    def baseline(embedders: Sequence[Any]) -> dict[str, dict[str, list[float]]]:
         """Fraction to task to accuracies, one for each seed: of its labels, and of its encoder where each has one."""
         found: dict[str, dict[str, list[float]]] = {}
         for name, dataset in datasets.items():
@@ -235,7 +235,7 @@ def run(
         return found
 
     def untrained() -> dict[str, dict[str, list[float]]]:
-        return floor([SoundModel(recipe).to(where).untrained(seed) for seed in seeds])
+        return baseline([SoundModel(recipe).to(where).untrained(seed) for seed in seeds])
 
     def score(path: Path, cell: Cell) -> dict[str, Any]:
         model, task, seed = clar.load(path, device), str(cell.levels["task"]), int(cell.levels["seed"])
@@ -250,13 +250,13 @@ def run(
             for part in fractions[task]
         }
 
-    floors = {
-        LOG_MEL_STATISTICS: grid.extra(LOG_MEL_STATISTICS, lambda: floor([LogMelStatistics()])),
+    baselines = {
+        LOG_MEL_STATISTICS: grid.extra(LOG_MEL_STATISTICS, lambda: baseline([LogMelStatistics()])),
         UNTRAINED_ENCODER: grid.extra(UNTRAINED_ENCODER, untrained),
     }
     failed = grid.run(score, device, quiet)
     if grid.finished:
-        _write(grid, list(datasets), floors, failed, notes)
+        _write(grid, list(datasets), baselines, failed, notes)
     return failed
 
 
@@ -269,14 +269,14 @@ def _accuracy(
     return clar.summarise(grid.finished, tasks, task, lambda scores: scores.get(key, {}).get(measure), **levels)
 
 
-def _floor(of: Mapping[str, Any], tasks: Sequence[str], task: str | None, fraction: float) -> Summary | None:
+def _baseline(of: Mapping[str, Any], tasks: Sequence[str], task: str | None, fraction: float) -> Summary | None:
     return clar.summarise_floor(of.get(f"{fraction:g}", {}), tasks, task)
 
 
 def _write(
     grid: Grid,
     tasks: Sequence[str],
-    floors: Mapping[str, Mapping[str, Any]],
+    baselines: Mapping[str, Mapping[str, Any]],
     failed: Sequence[tuple[Cell, str]],
     notes: Sequence[str],
 ) -> None:
@@ -296,7 +296,9 @@ def _write(
         for measure, said in _MEASURES.items()
     }
     lines = {
-        clar.title(task): {name: [_floor(of, tasks, task, part) for part in fractions] for name, of in floors.items()}
+        clar.title(task): {
+            name: [_baseline(of, tasks, task, part) for part in fractions] for name, of in baselines.items()
+        }
         for task in columns
     }
     draw_curves(fractions, rows, lines, grid.out / FIGURE)
@@ -326,21 +328,21 @@ def _write(
         picture(grid.out / FIGURE, caption),
         *(paragraph(f"Left out: {note}") for note in notes),
         "<h2>All cells</h2>",
-        table(*_rows(grid, tasks, fractions, floors), lead=3),
+        table(*_rows(grid, tasks, fractions, baselines), lead=3),
     ]
     clar.write_report(grid, "CLAR: training with few labels", sections, failed)
 
 
 def _rows(
-    grid: Grid, tasks: Sequence[str], fractions: Sequence[float], floors: Mapping[str, Mapping[str, Any]]
+    grid: Grid, tasks: Sequence[str], fractions: Sequence[float], baselines: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[str], list[list[str]]]:
     columns = mean_task(tasks)
     head = ["labels", "training", "read by", *SEEN, *("mean" if task is None else task for task in columns)]
     rows = []
     for part in fractions:
         said = f"{100 * part:g} %"
-        for name, of in floors.items():
-            numbers = [_floor(of, tasks, task, part) for task in columns]
+        for name, of in baselines.items():
+            numbers = [_baseline(of, tasks, task, part) for task in columns]
             rows.append([said, name, "linear probe", "", "", "", *map(in_words, numbers)])
         for method in METHODS:
             levels = {"method": method} if method == FIRST_STAGE else {"method": method, "labels": part}

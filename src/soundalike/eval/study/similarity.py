@@ -93,7 +93,7 @@ def measure(
         sides: dict[str, list[list[np.ndarray]]] = {name: [[], []] for name in embedders}
         for number in torch.arange(count).split(_AT_ONCE):
             with torch.no_grad():
-                pair = pairs.numbered(seed, number)
+                pair = pairs.batch(seed, number)
             for side, sounds in enumerate((pair.first, pair.second)):
                 for name, embedder in embedders.items():
                     sides[name][side].append(embedder(list(sounds.numpy())))

@@ -36,7 +36,7 @@ def of_recipe(recipe: Recipe, count: int, seed: int = 0) -> Table:
     sounds: list[dict[str, float]] = []
     for number in torch.arange(count).split(64):
         with torch.no_grad():
-            rendered = views.numbered(seed, number).first
+            rendered = views.batch(seed, number).first
         sounds += [features(read.prepare(sound, views.voice.sample_rate, RATE)) for sound in rendered.numpy()]
     return _table(sounds)
 

@@ -175,7 +175,10 @@ def between(u: Tensor, bounds: tuple[float, float]) -> Tensor:
 def whole(u: Tensor, count: int | Tensor) -> Tensor:
     """Uniform numbers in [0, 1) -> whole numbers from 0 to count - 1, int64, all equally likely."""
     # in double precision: in single, u * count can round up to count
-    return torch.minimum((u.double() * count).long(), torch.as_tensor(count, device=u.device).long() - 1).clamp_(min=0)
+    number = (u.double() * count).long()
+    if isinstance(count, Tensor):
+        return torch.minimum(number, count.long() - 1).clamp_(min=0)
+    return number.clamp_(max=count - 1).clamp_(min=0)  # of a number no tensor is made, for which a GPU would be waited
 
 
 def seeds(u: Tensor) -> Tensor:

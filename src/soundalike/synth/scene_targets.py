@@ -1,4 +1,4 @@
-"""What is to be heard in a scene, step by step, known from how it was made and not from its sound."""
+"""The targets of a scene: what sounds in it at each step, known from how it was made and not from its sound."""
 
 from __future__ import annotations
 
@@ -9,36 +9,31 @@ import torch
 from torch import Tensor, nn
 
 from soundalike.synth.resonance import Frames
+from soundalike.synth.targets import STEP_SECONDS, Target, TargetSpec, step_middles
 
-STEP_SECONDS = 0.08
-"""From one step to the next: eight frames of the VGGish front end."""
 BANDS = 16
 """Bands of the spectra, from 100 Hz to 7.5 kHz, evenly spaced in octaves."""
 PITCHES = 30
 """Pitches that are told apart: every third semitone from MIDI 24, 33 Hz, on."""
-SIZE = BANDS + PITCHES + 2
 QUIETEST_DB = -95.0
-_FIRST_STEP = 0.012  # seconds: the middle of the front end's first window
 _LOWEST_HZ, _HIGHEST_HZ = 100.0, 7500.0
 _LOWEST_MIDI, _SEMITONES = 24.0, 3.0
 
-
-class Truth(NamedTuple):
-    """What is to be heard in n scenes."""
-
-    spectrum: Tensor
-    """(n, steps, BANDS): energy of the events without the background, in dB of the scene's peak, at least -95."""
-    sources: Tensor
-    """(n, steps, PITCHES + 2): shares of the energy, by pitch of the oscillators, then noise, then background."""
-
-    @classmethod
-    def unpack(cls, numbers: Tensor) -> Truth:
-        """One tensor (n, steps, SIZE), in the order of the fields, to its fields."""
-        return cls(*numbers.split((BANDS, PITCHES + 2), dim=2))
-
-    def pack(self) -> Tensor:
-        """The fields as one tensor (n, steps, SIZE)."""
-        return torch.cat(self, dim=2)
+SPECS = (
+    # energy of the events without the background, in dB of the scene's peak, at least QUIETEST_DB
+    TargetSpec("spectrum", "dB", size=BANDS, centre=-60.0, spread=20.0),
+    # shares of the energy, by pitch of the oscillators, then noise, then background
+    TargetSpec(
+        "sources",
+        classes=(
+            *(f"MIDI {_LOWEST_MIDI + _SEMITONES * pitch:.0f}" for pitch in range(PITCHES)),
+            "noise",
+            "background",
+        ),
+        shares=True,
+    ),
+)
+"""What is known of a scene, for every step of 80 ms."""
 
 
 class Sources(NamedTuple):
@@ -50,8 +45,8 @@ class Sources(NamedTuple):
     """(n, oscillators + 1, points): mean squares of each oscillator, then of the noise, before any filter."""
 
 
-class Ear(nn.Module):
-    """Takes down the `Truth` of scenes while they are made.
+class SceneTargets(nn.Module):
+    """Computes the targets of scenes while they are made.
 
     Args:
         frames: of the scenes.
@@ -72,8 +67,7 @@ class Ear(nn.Module):
         bands = (1.0 - apart).clamp(min=0.0)  # triangles, (bins, BANDS)
         bands[0] = 0.0
         time = torch.arange(frames.count) * (frames.hop / frames.sample_rate)
-        count = max(1, int(seconds / STEP_SECONDS + 1e-6))
-        middle = _FIRST_STEP + STEP_SECONDS * torch.arange(count)
+        middle = step_middles(seconds)
         near = ((time - middle[:, None]).abs() <= STEP_SECONDS / 2 + 1e-4).float()
 
         def buffer(name: str, value: Tensor) -> None:
@@ -84,7 +78,7 @@ class Ear(nn.Module):
         buffer("seconds", time)
 
     def energies(self, events: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
-        """What of a scene's spectra the truth is made of.
+        """What of a scene's spectra the targets are made of.
 
         Args:
             events: spectra of the events as they are mixed, as real numbers, (n, events, frames, bins, 2).
@@ -95,8 +89,10 @@ class Ear(nn.Module):
         """
         return events.square().sum(4) @ self.bands, background.square().sum((2, 3))
 
-    def truth(self, events: Tensor, background: Tensor, onset: Tensor, sources: Sources, peak: Tensor) -> Truth:
-        """The truth of n scenes.
+    def forward(
+        self, events: Tensor, background: Tensor, onset: Tensor, sources: Sources, peak: Tensor
+    ) -> dict[str, Target]:
+        """The targets of n scenes, as `SPECS` declares them.
 
         Args:
             events: their energies, as `energies` returns them.
@@ -109,7 +105,9 @@ class Ear(nn.Module):
         spectrum = 10.0 * torch.log10((self.steps @ events.sum(1)) / full + 10.0 ** (QUIETEST_DB / 10.0))
         by_source = torch.cat((self._by_source(events.sum(3), onset, sources), background[..., None]), dim=2)
         mixture = self.steps @ by_source  # (n, steps, PITCHES + 2)
-        return Truth(spectrum, mixture / mixture.sum(2, keepdim=True).clamp(min=1e-12))
+        shares = mixture / mixture.sum(2, keepdim=True).clamp(min=1e-12)
+        always = torch.ones(spectrum.shape[:2], dtype=torch.bool, device=spectrum.device)
+        return {"spectrum": Target(spectrum, always), "sources": Target(shares, always)}
 
     def _by_source(self, of_event: Tensor, onset: Tensor, sources: Sources) -> Tensor:
         """Energy of the events by pitch, and of their noise: (n, events, frames) -> (n, frames, PITCHES + 1)."""

@@ -1,4 +1,4 @@
-"""The floors: what every evaluation is held against, because on small sets they are strong."""
+"""The baselines: what every evaluation is held against, because on small sets they are strong."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 LOG_MEL_STATISTICS = "log-mel statistics"
 UNTRAINED_ENCODER = "untrained encoder"
-FLOORS = (LOG_MEL_STATISTICS, UNTRAINED_ENCODER)
+BASELINES = (LOG_MEL_STATISTICS, UNTRAINED_ENCODER)
 
 
-def with_floors(model: SoundModel, *, name: str = "model", seed: int = 0) -> dict[str, Embedder]:
-    """A model and its two floors, ready for ``evaluate``.
+def with_baselines(model: SoundModel, *, name: str = "model", seed: int = 0) -> dict[str, Embedder]:
+    """A model and its two baselines, ready for ``evaluate``.
 
     Args:
         model: the model to evaluate.

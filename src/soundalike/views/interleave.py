@@ -1,4 +1,4 @@
-"""Two sources that take turns in one stream of numbered pairs, in any ratio and as evenly as can be."""
+"""Two sources interleaved in one stream of pairs, in any ratio and as evenly as can be."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from soundalike.views.view import HELD_OUT
 _FINEST = 1000  # parts in which the ratio is counted
 
 
-class Turns:
-    """Which of two sources each numbered pair comes from.
+class Interleave:
+    """Which of two sources each pair comes from.
 
-    Of any stretch of numbers the part that comes from the first source is the wanted one to within one pair, and each
+    Of any stretch of indices the part that comes from the first source is the wanted one to within one pair, and each
     source is met in its own order without gaps.
 
     Args:
@@ -33,26 +33,26 @@ class Turns:
         ratio = Fraction(part).limit_denominator(_FINEST)
         self._first, self._all = ratio.numerator, ratio.denominator
 
-    def __call__(self, number: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Takes the pairs apart.
 
         Args:
-            number: of each pair, int64 (n,).
+            indices: indices of the pairs, int64 (n,).
 
         Returns:
-            Whether it comes from the first source, bool (n,), and its number in its own source, int64 (n,). Held-out
+            Whether each comes from the first source, bool (n,), and its index in its own source, int64 (n,). Held-out
             pairs, those from `HELD_OUT` on, are held-out ones of their sources.
         """
-        start = torch.where(number < HELD_OUT, 0, HELD_OUT)
-        position = number - start
+        start = torch.where(indices < HELD_OUT, 0, HELD_OUT)
+        position = indices - start
         before = self._count(position)
         first = self._count(position + 1) > before
         return first, start + torch.where(first, before, position - before)
 
     def _count(self, position: Tensor) -> Tensor:
         """Pairs of the first source before each position."""
-        turns, rest = position // self._all, position % self._all
-        return turns * self._first + rest * self._first // self._all
+        periods, rest = position // self._all, position % self._all
+        return periods * self._first + rest * self._first // self._all
 
     def pairs_for(self, second: int) -> int | None:
         """Pairs that bring so many of the second source; None where none comes from it."""

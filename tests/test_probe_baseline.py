@@ -1,4 +1,4 @@
-"""The floor embedder against its definition."""
+"""The baseline embedder against its definition."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from soundalike.eval.probe.floor import FLOORS, LogMelStatistics, with_floors
+from soundalike.eval.probe.baseline import BASELINES, LogMelStatistics, with_baselines
 from soundalike.nn.frontend import LogMel
 
 
@@ -24,21 +24,21 @@ def test_agrees_with_the_definition():
 
 
 def test_a_batch_of_any_lengths_is_embedded_clip_by_clip():
-    floor = LogMelStatistics()
+    baseline = LogMelStatistics()
     sounds = [noise(length, seed) for seed, length in enumerate([5000, 80_000, 5000, 1, 400, 16_000])]
-    together = floor(sounds)
+    together = baseline(sounds)
     assert together.shape == (6, 192)
     assert together.dtype == np.float32
     for sound, embedding in zip(sounds, together, strict=True):
-        np.testing.assert_allclose(floor([sound])[0], embedding, atol=1e-5)
+        np.testing.assert_allclose(baseline([sound])[0], embedding, atol=1e-5)
 
 
 def test_only_clips_shorter_than_two_frames_are_padded():
-    floor = LogMelStatistics()
+    baseline = LogMelStatistics()
     short, exact = noise(300), noise(560)
-    np.testing.assert_array_equal(floor([short]), floor([np.pad(short, (0, 260))]))
-    padded = floor([np.pad(exact, (0, 16_000))])
-    assert np.abs(padded - floor([exact])).max() > 0.1
+    np.testing.assert_array_equal(baseline([short]), baseline([np.pad(short, (0, 260))]))
+    padded = baseline([np.pad(exact, (0, 16_000))])
+    assert np.abs(padded - baseline([exact])).max() > 0.1
 
 
 def test_silence_is_finite_and_does_not_vary():
@@ -60,8 +60,8 @@ def test_floors_stand_beside_the_model(seed):
             return f"untrained with seed {seed}"
 
     model = Model()
-    representations = with_floors(model, name="mine", seed=seed)
-    assert list(representations) == ["mine", *FLOORS]
+    representations = with_baselines(model, name="mine", seed=seed)
+    assert list(representations) == ["mine", *BASELINES]
     assert representations["mine"] is model
     assert isinstance(representations["log-mel statistics"], LogMelStatistics)
     assert representations["untrained encoder"] == f"untrained with seed {seed}"
