@@ -365,7 +365,7 @@ def test_a_recipe_of_one_s_own(tmp_path: Path) -> None:
         ("views: {delta: [1", r"mine\.yaml: not a recipe that can be read \(line [12]: .*\); mend its YAML\.$"),
         ("a: 1\na: 2\n", r"not a recipe that can be read \(line 2: found duplicate key a\)"),
         ("- 1\n- 2\n", r"mine\.yaml: not a recipe; give it sections such as voice"),
-        ("just words", r"recipe mine: unknown section 'just words'"),
+        ("just words", r"mine\.yaml: not a recipe; give it sections such as voice"),
         ("\x00\x01", r"mine\.yaml: not a recipe that can be read"),
         ("voices: {name: voice}", r"recipe mine: unknown section 'voices': did you mean 'voice' or 'views'\?"),
         ("3: {name: voice}", r"recipe mine: unknown section 3: Known: "),

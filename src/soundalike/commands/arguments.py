@@ -141,9 +141,7 @@ def settings(rest: Sequence[str], command: str) -> dict[str, Any]:
     Raises:
         SoundalikeError: an option has no value, or is none.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+    from soundalike.core import yaml_text
 
     found: dict[str, Any] = {}
     remaining = list(rest)
@@ -158,9 +156,8 @@ def settings(rest: Sequence[str], command: str) -> dict[str, Any]:
             value = remaining.pop(0)
         # numbers, lists and null as YAML reads them; what is none of these is a name
         try:
-            parsed = OmegaConf.from_dotlist([f"value={value}"])
-            found[key] = OmegaConf.to_container(parsed)["value"]  # type: ignore[index, call-overload]
-        except (YAMLError, OmegaConfBaseException):
+            found[key] = yaml_text.parse(value)
+        except yaml_text.NotYAMLError:
             found[key] = value
     return found
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from soundalike.core import yaml_text
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.core.kinds import fits, kind_in_words, plain
 from soundalike.data.training_clips import RecordingSettings, TrainingClips
@@ -118,10 +119,6 @@ class Recipe:
         Raises:
             SoundalikeError: there is no such recipe, or the file is not one.
         """
-        from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
-        from yaml import MarkedYAMLError, YAMLError
-
         path = Path(name)
         if path.suffix not in (".yaml", ".yml"):
             path = _FOLDER / f"{name}.yaml"
@@ -131,14 +128,13 @@ class Recipe:
                     f"A path to a recipe of your own ends in .yaml."
                 )
         try:
-            content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+            content = yaml_text.parse(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise SoundalikeError(f"{path}: no such recipe file.") from None
-        except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
-            if isinstance(error, MarkedYAMLError) and error.problem and error.problem_mark:
-                reason = f"line {error.problem_mark.line + 1}: {error.problem}"
+        except (yaml_text.NotYAMLError, OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
             raise SoundalikeError(f"{path}: not a recipe that can be read ({reason}); mend its YAML.") from None
+        content = {} if content is None else content  # an empty file: every default
         if not isinstance(content, dict):
             raise SoundalikeError(f"{path}: not a recipe; give it sections such as {', '.join(SECTIONS)}.")
         called = content.pop("name", path.stem)
@@ -159,9 +155,7 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """The recipe as a file that `load` reads, every key included."""
-        from omegaconf import OmegaConf
-
-        return str(OmegaConf.to_yaml(OmegaConf.create({"name": self.name, **self.sections})))
+        return yaml_text.to_text({"name": self.name, **self.sections})
 
     def override(self, settings: Mapping[str, Any]) -> Recipe:
         """A recipe with other settings.
