@@ -23,6 +23,11 @@ _LOWEST_HZ, _HIGHEST_HZ = 100.0, 7500.0
 _LOWEST_MIDI, _SEMITONES = 24.0, 3.0
 
 
+def band_middles() -> Tensor:
+    """log2 Hz of the middles of the bands, (BANDS,)."""
+    return torch.linspace(math.log2(_LOWEST_HZ), math.log2(_HIGHEST_HZ), 2 * BANDS + 1)[1::2]
+
+
 class Truth(NamedTuple):
     """What is to be heard in n scenes."""
 
@@ -67,7 +72,7 @@ class Ear(nn.Module):
         super().__init__()
         self.control_rate = control_rate
         self.full = 4.0 * frames.hop**2  # about what a spectrum's squares add up to at full scale
-        middles = torch.linspace(math.log2(_LOWEST_HZ), math.log2(_HIGHEST_HZ), 2 * BANDS + 1)[1::2]
+        middles = band_middles()
         apart = (frames.octaves[:, None] - middles).abs() / (middles[1] - middles[0])
         bands = (1.0 - apart).clamp(min=0.0)  # triangles, (bins, BANDS)
         bands[0] = 0.0
