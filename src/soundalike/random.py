@@ -70,11 +70,11 @@ def bits(key: Tensor, count: int) -> Tensor:
     return _mix(positions(count, key.device) + key[:, None])  # (n, count)
 
 
-def positions(count: int, device: torch.device | str = "cpu") -> Tensor:
-    """What `bits` and `noise_at` add to a key to get the number at a position: int32 (count,)."""
+def positions(count: int, device: torch.device | str = "cpu", start: int = 0) -> Tensor:
+    """What `bits` and `noise_at` add to a key to get the numbers at positions from ``start`` on: int32 (count,)."""
     # The positions are hashed on their own first, so that two keys that differ in few bits do not walk through
     # shifted or permuted copies of one sequence.
-    return _mix(torch.arange(count, dtype=torch.int32, device=device) * _GOLDEN + 1)
+    return _mix(torch.arange(start, start + count, dtype=torch.int32, device=device) * _GOLDEN + 1)
 
 
 def uniform(key: Tensor, count: int) -> Tensor:

@@ -39,7 +39,7 @@ class Bank:
             for name in names
             for spec in specs
         )
-        self._parameters = len(specs)
+        self._each = len(specs)
         self._start = -1
 
     def place(self, start: int) -> int:
@@ -50,7 +50,7 @@ class Bank:
     def knobs(self, units: Tensor) -> Tensor:
         """What concerns this bank: units (n, size) -> (n, modules, parameters)."""
         mine = units[:, self._start : self._start + len(self.specs)]
-        return mine.unflatten(1, (len(self.names), self._parameters))
+        return mine.unflatten(1, (len(self.names), self._each))
 
     def read(self, units: Tensor) -> tuple[Tensor, ...]:
         """One tensor (n, modules) for each parameter, in the order of the specs, out of units (n, size)."""

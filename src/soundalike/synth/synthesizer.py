@@ -16,6 +16,7 @@ from soundalike.errors import SoundalikeError, nearest
 from soundalike.synth.control import Bank
 from soundalike.synth.grid import Grid
 from soundalike.synth.parameter import ParameterSpec, ParameterTable
+from soundalike.synth.place import Place
 
 PEAKS = ("own", "first", "none")
 ROWS, COMPILED_ROWS = 64, 256
@@ -30,7 +31,8 @@ def _is_number(value: object) -> bool:
 class Synthesizer(nn.Module):
     """What every voice shares: its knobs, its clocks, its noise and the scaling of its output.
 
-    A subclass makes its modules, hands them to `assemble`, and says in `control` and `audio` how they are wired.
+    A subclass makes its modules, hands them to `assemble`, and says in `control` and `audio` how they are wired. One
+    that sets ``place`` and hands it to `assemble` too has its sounds heard there.
 
     Args:
         sample_rate: samples a second, at least 1,000.
@@ -65,6 +67,7 @@ class Synthesizer(nn.Module):
         positions = random.positions(self.grid.blocks * self.grid.length)
         self.register_buffer("positions", positions.unflatten(0, (self.grid.blocks, self.grid.length)), False)
         self.peak = peak
+        self.place: Place | None = None
         self._compiled: Compiled | None = None
         self._halves: tuple[Callable[..., Any], ...] = ()  # what was compiled
 
@@ -236,10 +239,11 @@ class Synthesizer(nn.Module):
     def _compiled_render(self, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
         """A twin of `_render` for ``rows`` sounds and no gradients, compiled at its first call."""
         self._halves = compiled(self._slow), compiled(self._fast, one_kernel=True)
+        place = self.place and self.place.compiled()
 
         def render(patch: Tensor, noise: Tensor) -> Tensor:
             units, *control = self._halves[0](patch)
-            return self._halves[1](units, tuple(control), noise)
+            return self._heard(units, self._halves[1](units, tuple(control), noise), noise, place)
 
         return render
 
@@ -270,7 +274,15 @@ class Synthesizer(nn.Module):
     def _render(self, patch: Tensor, noise: Tensor) -> Tensor:
         """The sounds (n, samples) of a few patches (n, size) with their noise, as keys (n,) or (n, blocks, length)."""
         units, *control = self._slow(patch)
-        return self._fast(units, tuple(control), noise)
+        return self._heard(units, self._fast(units, tuple(control), noise), noise, self.place)
+
+    def _heard(
+        self, units: Tensor, sound: Tensor, noise: Tensor, place: Callable[[Tensor, Tensor, Tensor], Tensor] | None
+    ) -> Tensor:
+        """What `_fast` returns, put into its place where the voice has one: (n, samples)."""
+        if place is None:
+            return sound
+        return self._scaled(place(units, sound, self.grid.waveform(noise) if noise.dim() > 1 else noise))
 
     def _slow(self, patch: Tensor) -> tuple[Tensor, ...]:
         units = self.table.to_units(patch)
@@ -283,7 +295,8 @@ class Synthesizer(nn.Module):
     def _fast(self, units: Tensor, control: tuple[Tensor, ...], noise: Tensor) -> Tensor:
         if noise.dim() == 1:
             noise = random.noise_at(noise, self.positions).to(units)  # (n, blocks, length)
-        return self._scaled(self.grid.waveform(self.audio(units, control, noise)))
+        sound = self.grid.waveform(self.audio(units, control, noise))
+        return self._scaled(sound) if self.place is None else sound  # a place decides how loud it is
 
     def _scaled(self, sound: Tensor) -> Tensor:
         """Each sound (n, samples) by its own peak, where ``peak`` says so."""
