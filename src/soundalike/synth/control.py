@@ -39,7 +39,7 @@ class Bank:
             for name in names
             for spec in specs
         )
-        self._each = len(specs)
+        self._each = tuple(spec.name for spec in specs)
         self._start = -1
 
     def place(self, start: int) -> int:
@@ -50,11 +50,15 @@ class Bank:
     def knobs(self, units: Tensor) -> Tensor:
         """What concerns this bank: units (n, size) -> (n, modules, parameters)."""
         mine = units[:, self._start : self._start + len(self.specs)]
-        return mine.unflatten(1, (len(self.names), self._each))
+        return mine.unflatten(1, (len(self.names), len(self._each)))
 
     def read(self, units: Tensor) -> tuple[Tensor, ...]:
         """One tensor (n, modules) for each parameter, in the order of the specs, out of units (n, size)."""
         return self.knobs(units).unbind(2)
+
+    def named(self, units: Tensor) -> dict[str, Tensor]:
+        """As `read`, by the names of the parameters: units (n, size) -> (n, modules) each."""
+        return dict(zip(self._each, self.read(units), strict=True))
 
 
 class Keyboards(Bank):

@@ -156,7 +156,7 @@ class Place(nn.Module, Bank):
             units: (n, size).
             noise: keys (n,), or white noise in [-1, 1], (n, at least tail).
         """
-        knob = self._named(units)  # (n, 1) each
+        knob = self.named(units)  # (n, 1) each
         if noise.dim() == 1:
             white = random.noise_at(noise, self.positions[: self.tail]).to(units)
         else:
@@ -176,7 +176,7 @@ class Place(nn.Module, Bank):
             units: (n, size).
             noise: keys (n,), or spectra of white noise in [-1, 1], real and imaginary parts, (2, n, bins).
         """
-        knob = self._named(units)
+        knob = self.named(units)
         decibels = tilted(knob["tilt"][:, 0], self.sloped)
         for number in range(1, BELLS + 1):
             apart = (self.octaves - knob[f"band_{number}.centre"]) / _BELL_OCTAVES
@@ -200,12 +200,7 @@ class Place(nn.Module, Bank):
 
     def _loudness(self, units: Tensor, knob: str) -> Tensor:
         """Root mean squares that a level in dB asks for, (n, 1)."""
-        return LOUDNESS * torch.exp(DECIBEL * self._named(units)[knob])
-
-    def _named(self, units: Tensor) -> dict[str, Tensor]:
-        """Every knob by its name without the module's, (n, 1) each."""
-        names = (spec.name.removeprefix(f"{self.names[0]}.") for spec in self.specs)
-        return dict(zip(names, self.read(units), strict=True))
+        return LOUDNESS * torch.exp(DECIBEL * self.named(units)[knob])
 
 
 def fast_length(least: int) -> int:
