@@ -17,6 +17,7 @@ from soundalike.synth.control import Bank
 from soundalike.synth.grid import Grid
 from soundalike.synth.parameter import ParameterSpec, ParameterTable
 from soundalike.synth.place import Place
+from soundalike.synth.targets import Target, TargetSpec
 
 PEAKS = ("own", "first", "none")
 ROWS, COMPILED_ROWS = 64, 256
@@ -210,6 +211,40 @@ class Synthesizer(nn.Module):
         if self.peak == "first":
             sound = sound / sound[:1].abs().amax(dim=1, keepdim=True).clamp(min=1.0)
         return sound  # (n, samples)
+
+    @property
+    def target_specs(self) -> tuple[TargetSpec, ...]:
+        """What is known of every sound, in an order of its own; nothing where the voice declares nothing."""
+        return ()
+
+    def targets(self, patch: Tensor, noise_seed: int | Sequence[int] | Tensor | None = None) -> dict[str, Target]:
+        """What is known of the sounds of patches: a `Target` for each of `target_specs`. No gradients flow.
+
+        Args:
+            patch: knob positions in [0, 1], (n, size).
+            noise_seed: as `forward` takes it.
+
+        Raises:
+            SoundalikeError: shapes do not fit, or the voice declares nothing.
+        """
+        return self.with_targets(patch, noise_seed)[1]
+
+    def with_targets(
+        self, patch: Tensor, noise_seed: int | Sequence[int] | Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Target]]:
+        """The sounds of patches, and what is known of them, in one pass. No gradients flow.
+
+        Args:
+            patch: knob positions in [0, 1], (n, size).
+            noise_seed: as `forward` takes it.
+
+        Returns:
+            Audio (n, samples), as `forward` gives it, and a `Target` for each of `target_specs`.
+
+        Raises:
+            SoundalikeError: shapes do not fit, or the voice declares nothing.
+        """
+        raise SoundalikeError(f"{type(self).__name__} declares no targets: of its sounds nothing is known.")
 
     def compile_halves(self, rows: int = COMPILED_ROWS) -> float:
         """Makes rendering several times faster, after half a minute, or seconds where it was compiled before.
