@@ -180,8 +180,8 @@ def test_rendering_changes_neither_patch_nor_global_randomness() -> None:
 
 @each_voice
 def test_each_sound_is_scaled_by_its_own_peak(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("scene", "place"):
-        monkeypatch.setattr(f"soundalike.synth.{module}.LOUDNESS", 0.5)  # as it is, full scale is hardly ever exceeded
+    for module in ("scene", "place"):  # as they are, scenes and places hardly ever exceed full scale
+        monkeypatch.setattr(f"soundalike.synth.{module}.LOUDNESS", 0.5)
     voices = {peak: VOICES[name](seconds=0.25, peak=peak) for peak in ("own", "first", "none")}
     patch = voices["own"].draw(24, generator=generator(4))
     for i, spec in enumerate(voices["own"].specs):

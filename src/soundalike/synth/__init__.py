@@ -1,6 +1,7 @@
 """Synthesizers: a patch, a tensor of knob positions, becomes a waveform."""
 
 from soundalike.synth.body import Body
+from soundalike.synth.mouth import Mouth
 from soundalike.synth.parameter import GROUPS, ParameterSpec
 from soundalike.synth.scene import Scene
 from soundalike.synth.synthesizer import Synthesizer
@@ -11,6 +12,7 @@ __all__ = [
     "GROUPS",
     "VOICES",
     "Body",
+    "Mouth",
     "ParameterSpec",
     "Parametric",
     "Scene",
@@ -20,5 +22,11 @@ __all__ = [
     "VoiceFM",
 ]
 
-VOICES: dict[str, type[Synthesizer]] = {**INSTRUMENTS, "scene": Scene, "body": Body, "texture": Texture}
+VOICES: dict[str, type[Synthesizer]] = {
+    **INSTRUMENTS,
+    "scene": Scene,
+    "mouth": Mouth,
+    "body": Body,
+    "texture": Texture,
+}
 """Voices by the name that recipes and commands use."""

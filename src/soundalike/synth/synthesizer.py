@@ -45,6 +45,9 @@ class Synthesizer(nn.Module):
             first sound's peak, as SynthAX does; ``none`` leaves the mix as it is.
     """
 
+    MOST_ROWS = 1 << 30
+    """Sounds rendered at once at most, compiled: less where what passes between parts would leave the cache."""
+
     positions: Tensor
 
     def __init__(
@@ -236,8 +239,10 @@ class Synthesizer(nn.Module):
             Audio (n, samples), as `forward` gives it, and every target of `target_specs` by its name.
 
         Raises:
-            SoundalikeError: shapes do not fit.
+            SoundalikeError: shapes do not fit, or the voice declares no targets.
         """
+        if not self.target_specs:
+            raise SoundalikeError(f"{type(self).__name__} declares no targets: of its sounds nothing is known.")
         patch = self._checked(patch)
         keys = self._noise_keys(noise_seed, len(patch)).expand(len(patch))
         if self._compiled_with_targets and patch.dtype == torch.float32:
@@ -265,6 +270,7 @@ class Synthesizer(nn.Module):
             CompilationError: there is no compiler, or it does not work.
         """
         started = time.perf_counter()
+        rows = min(rows, self.MOST_ROWS)
         twin = self._compiled_twin(rows)
         sound, both = Compiled(twin._render, rows), Compiled(twin._render_with_targets, rows)
         with failures_in_one_sentence():  # what is compiled is compiled at its first call
