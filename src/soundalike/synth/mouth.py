@@ -24,7 +24,7 @@ from soundalike.synth.tract import Shape, Tract
 
 _FIRST_NUMBER = 1 << 27  # of a sound's noise that is drawn once for it, or for each control point
 _LONGER, _ELSEWHERE = 0.18, 0.08  # nepers and octaves by which a variable speaker's segments and formants vary at most
-_SILENCE = 1e-12  # mean square below which noise is none
+_SILENCE = 1e-16  # mean square below which noise is none
 
 
 class Mouth(Synthesizer):
@@ -73,7 +73,7 @@ class Mouth(Synthesizer):
         self.tract = Tract(self.frames)
         self.segments = Segments(segments)
         self.speaker = Speaker()
-        fewest = min(2, segments)
+        fewest = min(3, segments)
         self.word = Bank(
             ("word",),
             (
