@@ -90,6 +90,20 @@ class Telling(Synthesizer):
             sound = sound / sound[:1].abs().amax(dim=1, keepdim=True).clamp(min=1.0)
         return sound, unpack(self.target_specs, targets, step_count(self.seconds))
 
+    def parts(self, patch: Tensor, noise_seed: int | Sequence[int] | Tensor | None = None) -> Tensor:
+        """What sounds of patches are made of before their place: what has a pitch, and noise.
+
+        Args:
+            patch: knob positions in [0, 1], (n, size).
+            noise_seed: as `Synthesizer.forward` takes it.
+
+        Returns:
+            (n, 2, samples), of any level.
+        """
+        patch = self._checked(patch)
+        keys = self._noise_keys(noise_seed, len(patch)).expand(len(patch))
+        return by_rows(lambda some, its: self._told(some, its, self._stages(plain)).parts, patch, keys)
+
     def targets(self, patch: Tensor, noise_seed: int | Sequence[int] | Tensor | None = None) -> dict[str, Target]:
         """What is to be heard in the sounds of patches, as `with_targets` tells it."""
         return self.with_targets(patch, noise_seed)[1]
