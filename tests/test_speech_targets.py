@@ -155,4 +155,9 @@ def test_a_voice_that_declares_nothing_says_so() -> None:
     assert voice.target_specs == ()
     with pytest.raises(SoundalikeError, match=r"^Voice declares no targets: of its sounds nothing is known\.$"):
         voice.targets(torch.full((1, 78), 0.5))
-    assert [name for name, kind in VOICES.items() if kind(seconds=0.1).target_specs] == ["scene", "mouth", "body", "texture"]
+    assert [name for name, kind in VOICES.items() if kind(seconds=0.1).target_specs] == [
+        "scene",
+        "mouth",
+        "body",
+        "texture",
+    ]

@@ -326,7 +326,10 @@ def statistic(sound: Tensor) -> Tensor:
     return (torch.log(power + 1e-3) * weight).mean((1, 2))
 
 
-@pytest.mark.parametrize(("name", "seed"), [("voice", 0), ("voice", 1), ("voice-fm", 3), ("parametric", 0)])
+GRADIENTS = [("voice", 0), ("voice", 1), ("voice-fm", 3), ("parametric", 0), ("body", 0), ("body", 1), ("texture", 1)]
+
+
+@pytest.mark.parametrize(("name", "seed"), GRADIENTS)
 def test_gradients_are_those_of_finite_differences(name: str, seed: int) -> None:
     voice = VOICES[name](seconds=0.25).double()
     noise = white(voice.samples, 1, torch.float64)

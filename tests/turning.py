@@ -1,4 +1,4 @@
-"""Knobs of a voice, turned by name."""
+"""Knobs turned by name."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from torch import Tensor
 from soundalike.synth import Synthesizer
 
 
-def turned(voice: Synthesizer, patch: Tensor, **units: float) -> Tensor:
-    """A copy of a patch (n, size) with some knobs turned to these units; ``__`` stands for a dot."""
+def turned(voice: Synthesizer, patch: Tensor, **units: float | Tensor) -> Tensor:
+    """A copy of a patch (n, size) with some knobs turned to these units, one for all or (n,); ``__`` is a dot."""
     names = [spec.name for spec in voice.specs]
     patch = patch.clone()
     for name, unit in units.items():

@@ -72,9 +72,10 @@ _RESONANCE = (_hertz("centre", 200.0, 6500.0), _hertz("width", 60.0, 900.0), _kn
 class Body(TargetVoice):
     """A thing that is struck, plucked, bowed, blown or drummed on, once: what it is and how it is played are groups.
 
-    Its sound is a sum of partials, harmonic, stiff or inharmonic, that its resonances weigh and that decay the faster
-    the higher they are, and noise through the same resonances: of the hit, or of the bow or breath. After Fletcher and
-    Rossing, "The physics of musical instruments", 1998; modal synthesis of Adrien 1991, van den Doel and Pai 1998.
+    Its sound is a sum of partials, harmonic, stiff or inharmonic, whose levels its resonances shape and which decay
+    the faster the higher they are, and noise through the same resonances: of the hit, or of the bow or breath. After
+    Fletcher and Rossing, "The physics of musical instruments", 1998; modal synthesis of Adrien 1991, van den Doel and
+    Pai 1998.
 
     - ``kind``: whether the partials are inharmonic, whether they are sustained, whether even ones are weak. Switches.
     - ``content``: the body itself: register and range, partials, decay, attack, resonances, noise.
@@ -82,9 +83,9 @@ class Body(TargetVoice):
     - ``play``: how hard, where on the body, when and how long, with how much vibrato. ``phase``: of partials.
     - ``room``: the `Place`.
 
-    The pitch is ``register`` and ``played.pitch`` times ``range``. A harmonic partial number n stands at pitch times
-    n √(1 + B n²), with B of ``stiffness``; inharmonic ones at ratios whose steps are knobs, to the power of
-    ``spread``. The first partial falls by 60 dB within ``decay``, one r times as high r ** ``damping`` times as fast.
+    The pitch is ``register`` plus ``played.pitch`` times ``range``. A harmonic partial number n stands at
+    n √(1 + B n²) times the pitch, where ``stiffness`` is log10 B; inharmonic ones at ratios whose steps are knobs, to
+    the power of ``spread``. The first partial falls by 60 dB within ``decay``, one r times as high r ** ``damping`` times as fast.
 
     Args:
         sample_rate: samples a second.
@@ -146,10 +147,11 @@ class Body(TargetVoice):
         """Its partials, what filters its noise, and how it is played.
 
         Returns:
-            Four numbers of each partial (n, partials) each; centre in Hz, inverse of the width and gain of each
-            resonance (n, resonances) each; centre in octaves and inverse of the width of the noise (n, 1) each; onset
-            in samples, and inverse of the attack's length in samples (n, 1) each; curves (n, 3, 2, segments): samples
-            by which bends have run ahead, and amplitudes of partials and noise.
+            - the four fields of `Partials`;
+            - centre in Hz, inverse of the width, and gain of each resonance, (n, resonances) each;
+            - centre in octaves and inverse of the width of the noise, (n, 1) each;
+            - onset in samples, and inverse of the attack's length in samples, (n, 1) each;
+            - curves (n, 3, 2, segments): samples by which bends have run ahead, and amplitudes of partials and noise.
         """
         body, played = self.body.named(units), self.played.named(units)  # (n, 1) each
         since = (time - played["onset"]).clamp(min=-1.0 / self.control_rate)  # (n, points)

@@ -18,6 +18,7 @@ from soundalike.synth.grid import Grid
 
 STREAMS = 4
 _BEFORE = 2 * STREAMS  # grains that begin before the sound does: it begins in the middle of things
+_LATEST = 0.8  # part of the sound within which a grain begins at least
 _FADE = 24.0  # samples within which a grain makes room for the next one of its stream
 _TOP = 0.45  # highest frequency of a grain, in cycles a sample
 
@@ -56,7 +57,7 @@ class Process(nn.Module):
         self.samples, self.sample_rate, self.block = grid.samples, grid.sample_rate, grid.length
         expected = fastest * grid.samples / grid.sample_rate
         self.count = _BEFORE + 2 * STREAMS + math.ceil(expected + 4.0 * math.sqrt(expected) + 1.0)
-        self.draws = 3 * self.count + 1
+        self.draws = 3 * self.count + 2
 
         def buffer(name: str, value: Tensor) -> None:
             self.register_buffer(name, value, persistent=False)
@@ -71,18 +72,20 @@ class Process(nn.Module):
         Args:
             drawn: uniform numbers in [0, 1], (n, draws).
             rate: grains a second, (n, 1).
-            regularity: 0 for a Poisson process, 1 for a clock: 1 less the deviation of the gaps over their mean, (n,
-            1).
+            regularity: 0 for a Poisson process, 1 for a clock; the standard deviation of the gaps is 1 less it times
+                their mean, (n, 1).
 
         Returns:
             Onsets in samples, and twice as many uniform numbers in [0, 1] for what else varies, (n, grains) each.
         """
-        wait, *others, first = drawn.split((self.count, self.count, self.count, 1), dim=1)
-        gaps = regularity - (1.0 - regularity) * torch.log((1.0 - wait).clamp(min=1e-7))  # 1 in the mean
+        wait, *others, longer, first = drawn.split((self.count, self.count, self.count, 1, 1), dim=1)
         gap = self.sample_rate / rate
-        order = gaps.cumsum(1)
-        # one grain at least begins within the sound, in its first half
-        onset = first * gap.clamp(max=0.5 * self.samples) + (order - order[:, _BEFORE : _BEFORE + 1]) * gap
+        gaps = regularity + (1.0 - regularity) * _exponential(wait)  # 1 in the mean
+        # The gap within which the sound begins is longer than others, as long ones are met more often.
+        met = gaps[:, _BEFORE:][:, :1] + (1.0 - regularity).square() * _exponential(longer)
+        order = torch.cat((gaps[:, :_BEFORE], met, gaps[:, _BEFORE + 1 :]), dim=1).cumsum(1)
+        # one grain at least begins within the sound
+        onset = first * (met * gap).clamp(max=_LATEST * self.samples) + (order - order[:, _BEFORE:][:, :1]) * gap
         return onset, *others
 
     def tones(self, octave: Tensor, sweep: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -110,8 +113,8 @@ class Process(nn.Module):
         A grain plays from the block in which it begins to the one before that in which its stream's next one begins.
 
         Returns:
-            Onset and end in samples after the start of the block, amplitude, cycles a sample, and the amplitudes of
-            the harmonics.
+            Onset and end in samples after the start of the block, amplitude, cycles a sample at the onset, and
+            amplitudes of the second and the third harmonic.
         """
         onset = grains.onset.detach().contiguous()
         ends = (self.starts + self.block).to(onset).expand(len(onset), -1).contiguous()
@@ -152,3 +155,8 @@ class Process(nn.Module):
             tones.append(envelope * tone)
             amplitudes.append(envelope)
         return sum(tones[1:], tones[0]), sum(amplitudes[1:], amplitudes[0])
+
+
+def _exponential(uniform: Tensor) -> Tensor:
+    """Numbers of the exponential distribution of mean 1, of numbers in [0, 1]."""
+    return -torch.log((1.0 - uniform).clamp(min=1e-7))

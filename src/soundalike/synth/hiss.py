@@ -1,4 +1,4 @@
-"""Steady noise of any colour, drawn in the frequency domain: its filter costs one product for each frequency."""
+"""Steady noise of any colour, drawn as a spectrum: its filter costs one product for each frequency."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from soundalike.core.compile import compiled
 from soundalike.synth.resonance import Frames
 from soundalike.synth.scene_targets import BANDS, SceneTargets
-from soundalike.synth.synthesizer import Synthesizer
+from soundalike.synth.synthesizer import Synthesizer, by_rows
 from soundalike.synth.targets import Target, TargetSpec, pack
 
 QUIETEST_DB = -60.0
@@ -58,6 +59,20 @@ class TargetVoice(Synthesizer):
     ) -> None:
         super().__init__(sample_rate, seconds, control_rate, peak)
         self.meter = Meter(Frames(self.samples, sample_rate), self.seconds, control_rate)
+
+    def parts(self, patch: Tensor, noise_seed: int | Sequence[int] | Tensor | None = None) -> Tensor:
+        """What sounds of patches are made of before their place: what has a pitch, and noise.
+
+        Args:
+            patch: knob positions in [0, 1], (n, size).
+            noise_seed: as `Synthesizer.forward` takes it.
+
+        Returns:
+            (n, 2, samples), of any level.
+        """
+        patch = self._checked(patch)
+        keys = self._noise_keys(noise_seed, len(patch)).expand(len(patch))
+        return by_rows(lambda some, its: self._rendered(some, its).parts, patch, keys)
 
     def _rendered(self, patch: Tensor, noise: Tensor) -> Rendered:
         """Sounds of a few patches (n, size) with their noise, as keys (n,) or (n, blocks, length)."""

@@ -21,8 +21,8 @@ from soundalike.synth.targets import Target, TargetSpec
 _RATES = (1.5, 250.0)  # grains a second
 _FASTER = 0.25  # octaves by which the grains of one take come faster or slower at most
 _FIRST_NUMBERS = range(3 << 24, 1 << 26, 1 << 22)  # of a sound's noise, for the grains, their noise and the bed
+_SEVERAL = "three grains or more are expected"
 _FLAT_BELOW = 6.5  # log2 Hz, 91 Hz: a slope that went on to 0 Hz would put the bed where nobody hears it
-_LOUDEST = 0.3  # part of a grain's length around which most of it is heard
 
 
 def _knob(
@@ -69,9 +69,8 @@ class Texture(TargetVoice):
     """Grains over a bed: rain, wind, fire, engines, insects, birds, steps. What is known are their statistics.
 
     Grains are tones that may sweep, or noise of a band that may move; they come at a rate, with a regularity, differ
-    in
-    level and frequency, and overlap. The bed is noise with a slope and a peak. Both may swell. Where each grain falls
-    is a matter of the noise seed: two seeds of a patch are two takes of one texture.
+    in level and frequency, and overlap. The bed is noise with a slope and a peak. Both may swell. The noise seed
+    decides where each grain falls: two seeds of a patch are two takes of one texture.
 
     - ``kind``: whether grains are tones, and whether they come like a clock or as they like. Switches.
     - ``content``: the statistics: rate, length, frequency, width, sweep, spread, and the bed.
@@ -150,10 +149,8 @@ class Texture(TargetVoice):
         """What the grains of a sound have in common, and the bed.
 
         Returns:
-            Curves (n, 3, 2, segments): amplitudes of tones, of the noise of grains and of the bed; what `Process.play`
-            takes, three numbers; inverse of the length in samples, of half the time in which a grain is heard, octaves
-            of the sweep, inverse of the width in octaves; slope, peak, centre and inverse of the width of the bed, (n,
-            1) each.
+            - curves (n, 3, 2, segments): amplitudes of tones, of the noise of grains and of the bed;
+            - three numbers as `Process.play` takes them, five as `_grain_hiss` does, four as `_bed` does, (n, 1) each.
         """
         grains, bed, played = (bank.named(units) for bank in (self.grains, self.bed, self.played))  # (n, 1) each
         length, rise = self.length(units), grains["rise"]
@@ -175,7 +172,8 @@ class Texture(TargetVoice):
             1.0 / (samples * rise),
             0.5 * (torch.exp2(grains["sweep"]) - 1.0) / samples,
             1.0 / samples,
-            1.0 / (_LOUDEST * samples + self.frames.hop),
+            samples / (2.0 * self.frames.hop),
+            samples / (samples + self.frames.hop),
             grains["sweep"],
             torch.exp2(-grains["width"]),
             bed["tilt"],
@@ -190,14 +188,22 @@ class Texture(TargetVoice):
         return units, *self.fallen(units, noise), *self.control(units, self._control_times(patch))
 
     def _grain_hiss(
-        self, grains: Grains, shrink: Tensor, near: Tensor, sweep: Tensor, narrow: Tensor, noise: Tensor
+        self,
+        grains: Grains,
+        shrink: Tensor,
+        near: Tensor,
+        later: Tensor,
+        sweep: Tensor,
+        narrow: Tensor,
+        noise: Tensor,
     ) -> Tensor:
         """Spectra of noise of mean square 1 in the band of the grains that are heard in each frame.
 
         Args:
             grains: of the sounds.
             shrink: inverse of their length in samples, (n, 1), like the next ones of `control`.
-            near: inverse of half the samples in which a frame meets a grain.
+            near: length over the two hops of a frame.
+            later: length over that until the last frame that meets a grain.
             sweep: octaves.
             narrow: inverse of half the width in octaves.
             noise: keys (n,), or spectra of noise whose parts are of variance 1/3, (n, 2, frames, bins).
@@ -206,8 +212,10 @@ class Texture(TargetVoice):
             Real and imaginary parts, (n, 2, frames, bins).
         """
         through = (self.at[:, None] - grains.onset[:, None]) * shrink[..., None]  # (n, frames, grains)
-        apart = (through - _LOUDEST).abs() * (near / shrink)[..., None]
-        weight = (1.0 - apart).clamp(min=0.0) * grains.amplitude[:, None].square() + 1e-6
+        # from the first frame that reaches into a grain to the last one, the older the quieter
+        begun = (0.5 + through * near[..., None]).clamp(0.0, 1.0)
+        left = (1.0 - through * later[..., None]).clamp(0.0, 1.0)
+        weight = begun * left.pow(3) * grains.amplitude[:, None].square() + 1e-6
         moved = grains.octave[:, None] + sweep[..., None] * through.clamp(0.0, 1.0)
         centre = (weight * moved).sum(2, keepdim=True) / weight.sum(2, keepdim=True)  # (n, frames, 1)
         gain = 1.0 / (1.0 + ((self.frames.octaves - centre) * narrow[..., None]).square())
@@ -246,7 +254,7 @@ class Texture(TargetVoice):
     def _rendered(self, patch: Tensor, noise: Tensor) -> Rendered:
         noise = noise if noise.dim() == 1 else self.grid.waveform(noise)
         units, *rest = self._begun(patch, noise)
-        grains, (curves, shrink, rise, bend), moving, below = Grains(*rest[:6]), rest[6:10], rest[10:14], rest[14:]
+        grains, (curves, shrink, rise, bend), moving, below = Grains(*rest[:6]), rest[6:10], rest[10:15], rest[15:]
         white = noise
         if noise.dim() != 1:
             spectra = self.frames.spectra(noise.to(patch)) * self.frames.hop**-0.5
@@ -265,16 +273,14 @@ class Texture(TargetVoice):
             NOISE,
             TargetSpec("tonal", "", "sound", centre=0.45, spread=0.5),
             TargetSpec("rate", "log2 Hz", "sound", centre=4.3, spread=2.1),
-            TargetSpec("regularity", "", "sound", centre=0.4, spread=0.4, where="three grains or more are expected"),
+            TargetSpec("regularity", "", "sound", centre=0.4, spread=0.4, where=_SEVERAL),
             TargetSpec("length", "log2 s", "sound", centre=-5.0, spread=1.9),
             TargetSpec("rise", "", "sound", centre=0.2, spread=0.17),
             TargetSpec("centre", "log2 Hz", "sound", centre=9.8, spread=1.65),
             TargetSpec("width", "log2 octaves", "sound", centre=-1.9, spread=1.4, where="grains are noise"),
             TargetSpec("sweep", "octaves", "sound", centre=0.0, spread=0.7),
-            TargetSpec(
-                "spread", "octaves", "sound", centre=0.33, spread=0.3, where="three grains or more are expected"
-            ),
-            TargetSpec("depth", "dB", "sound", centre=18.0, spread=10.0, where="three grains or more are expected"),
+            TargetSpec("spread", "octaves", "sound", centre=0.33, spread=0.3, where=_SEVERAL),
+            TargetSpec("depth", "dB", "sound", centre=18.0, spread=10.0, where=_SEVERAL),
             TargetSpec("bed", "dB", "sound", centre=-17.0, spread=16.0),
             TargetSpec("bed_tilt", "dB/octave", "sound", centre=-4.5, spread=4.3, where="the bed is above -30 dB"),
             TargetSpec("swell", "dB", "sound", size=2, centre=8.0, spread=10.0),
