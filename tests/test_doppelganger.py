@@ -233,7 +233,7 @@ def test_each_group_has_its_own_delta() -> None:
     theta, (first, _) = views.theta(0, number), views.patches(0, number)
     for group, size in delta.items():
         if not groups(group).any():
-            assert group in ("room", "kind", "content", "speaker")  # of other voices
+            assert group in ("room", "kind", "content", "speaker", "play")  # of other voices
             continue
         inside = ((theta - 0.5).abs() < 0.2) & groups(group)
         assert (first - theta)[inside].std() == pytest.approx(size, rel=0.1)

@@ -180,7 +180,8 @@ def test_rendering_changes_neither_patch_nor_global_randomness() -> None:
 
 @each_voice
 def test_each_sound_is_scaled_by_its_own_peak(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("soundalike.synth.scene.LOUDNESS", 0.5)  # scenes as they are hardly ever exceed full scale
+    for module in ("scene", "place"):  # as they are, scenes and places hardly ever exceed full scale
+        monkeypatch.setattr(f"soundalike.synth.{module}.LOUDNESS", 0.5)
     voices = {peak: VOICES[name](seconds=0.25, peak=peak) for peak in ("own", "first", "none")}
     patch = voices["own"].draw(24, generator=generator(4))
     for i, spec in enumerate(voices["own"].specs):
@@ -325,7 +326,10 @@ def statistic(sound: Tensor) -> Tensor:
     return (torch.log(power + 1e-3) * weight).mean((1, 2))
 
 
-@pytest.mark.parametrize(("name", "seed"), [("voice", 0), ("voice", 1), ("voice-fm", 3), ("parametric", 0)])
+GRADIENTS = [("voice", 0), ("voice", 1), ("voice-fm", 3), ("parametric", 0), ("body", 0), ("body", 1), ("texture", 1)]
+
+
+@pytest.mark.parametrize(("name", "seed"), GRADIENTS)
 def test_gradients_are_those_of_finite_differences(name: str, seed: int) -> None:
     voice = VOICES[name](seconds=0.25).double()
     noise = white(voice.samples, 1, torch.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-VOICES = ("voice", "voice-fm", "parametric", "scene")
+VOICES = ("voice", "voice-fm", "parametric", "scene", "mouth", "body", "texture")
 RECIPES = ("doppelgangers", "ears")
 BATCHES = {"doppelgangers": (768, 2048, 4096), "ears": (1024, 2048, 4096)}
 SMALL_BATCHES = (4, 8)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-GROUPS = ("pitch", "envelope", "modulation", "timbre", "level", "phase", "room", "kind", "content", "speaker")
+GROUPS = ("pitch", "envelope", "modulation", "timbre", "level", "phase", "room", "kind", "content", "speaker", "play")
 """What a knob is about. δ can be given for each group on its own."""
 
 

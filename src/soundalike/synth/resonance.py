@@ -46,13 +46,21 @@ class Frames(nn.Module):
 
     def spectra(self, sound: Tensor) -> Tensor:
         """Sounds (n, samples) to spectra of their frames, complex (n, frames, bins)."""
-        missing = (self.count - 1) * self.hop - self.samples
-        padded = nn.functional.pad(sound, (self.hop, self.hop + missing))
-        return torch.fft.rfft(padded.unfold(1, 2 * self.hop, self.hop) * self.window)
+        return torch.fft.rfft(self.framed(sound))
 
     def sound(self, spectra: Tensor) -> Tensor:
         """Spectra of frames (n, frames, bins) to sounds (n, samples)."""
-        frames = torch.fft.irfft(spectra, 2 * self.hop) * self.window  # (n, frames, 2 hop)
+        return self.overlapped(torch.fft.irfft(spectra, 2 * self.hop))
+
+    def framed(self, sound: Tensor) -> Tensor:
+        """Sounds (n, samples) to their frames, each under a window, (n, frames, 2 hop)."""
+        missing = (self.count - 1) * self.hop - self.samples
+        padded = nn.functional.pad(sound, (self.hop, self.hop + missing))
+        return padded.unfold(1, 2 * self.hop, self.hop) * self.window
+
+    def overlapped(self, frames: Tensor) -> Tensor:
+        """Frames (n, frames, 2 hop), each under a window once more, to sounds (n, samples)."""
+        frames = frames * self.window
         overlapped = frames[:, :-1, self.hop :] + frames[:, 1:, : self.hop]  # (n, frames - 1, hop)
         return overlapped.flatten(1)[:, : self.samples]
 

@@ -36,6 +36,11 @@ SPECS = (
 """What is known of a scene, for every step of 80 ms."""
 
 
+def band_middles() -> Tensor:
+    """log2 Hz of the middles of the bands, (BANDS,)."""
+    return torch.linspace(math.log2(_LOWEST_HZ), math.log2(_HIGHEST_HZ), 2 * BANDS + 1)[1::2]
+
+
 class Sources(NamedTuple):
     """What a voice's oscillators and its noise do, at control points."""
 
@@ -62,7 +67,7 @@ class SceneTargets(nn.Module):
         super().__init__()
         self.control_rate = control_rate
         self.full = 4.0 * frames.hop**2  # about what a spectrum's squares add up to at full scale
-        middles = torch.linspace(math.log2(_LOWEST_HZ), math.log2(_HIGHEST_HZ), 2 * BANDS + 1)[1::2]
+        middles = band_middles()
         apart = (frames.octaves[:, None] - middles).abs() / (middles[1] - middles[0])
         bands = (1.0 - apart).clamp(min=0.0)  # triangles, (bins, BANDS)
         bands[0] = 0.0

@@ -18,7 +18,7 @@ from soundalike.synth.control import Bank
 from soundalike.synth.grid import Grid
 from soundalike.synth.parameter import ParameterSpec, ParameterTable
 from soundalike.synth.place import Place
-from soundalike.synth.targets import Target, TargetSpec, pack, step_count, unpack
+from soundalike.synth.targets import Target, TargetSpec, step_count, unpack
 
 PEAKS = ("own", "first", "none")
 ROWS, COMPILED_ROWS, GPU_ROWS = 64, 256, 8192
@@ -44,6 +44,9 @@ class Synthesizer(nn.Module):
         peak: ``own`` scales each sound by its own peak where that exceeds 1; ``first`` scales the whole batch by the
             first sound's peak, as SynthAX does; ``none`` leaves the mix as it is.
     """
+
+    MOST_ROWS = 1 << 30
+    """Sounds rendered at once at most, compiled: less where what passes between parts would leave the cache."""
 
     positions: Tensor
 
@@ -219,9 +222,9 @@ class Synthesizer(nn.Module):
         """What the voice knows of its sounds, for an encoder to predict; nothing where it declares no targets."""
         return ()
 
-    def targets(self, patch: Tensor) -> dict[str, Target]:
-        """What the voice knows of the sounds of patches (n, size): every target of `target_specs` by its name."""
-        raise NotImplementedError
+    def targets(self, patch: Tensor, noise_seed: int | Sequence[int] | Tensor | None = None) -> dict[str, Target]:
+        """What is known of the sounds of patches, as `with_targets` gives it."""
+        return self.with_targets(patch, noise_seed)[1]
 
     def with_targets(
         self, patch: Tensor, noise_seed: int | Sequence[int] | Tensor | None = None
@@ -236,8 +239,10 @@ class Synthesizer(nn.Module):
             Audio (n, samples), as `forward` gives it, and every target of `target_specs` by its name.
 
         Raises:
-            SoundalikeError: shapes do not fit.
+            SoundalikeError: shapes do not fit, or the voice declares no targets.
         """
+        if not self.target_specs:
+            raise SoundalikeError(f"{type(self).__name__} declares no targets: of its sounds nothing is known.")
         patch = self._checked(patch)
         keys = self._noise_keys(noise_seed, len(patch)).expand(len(patch))
         if self._compiled_with_targets and patch.dtype == torch.float32:
@@ -265,6 +270,7 @@ class Synthesizer(nn.Module):
             CompilationError: there is no compiler, or it does not work.
         """
         started = time.perf_counter()
+        rows = min(rows, self.MOST_ROWS)
         twin = self._compiled_twin(rows)
         sound, both = Compiled(twin._render, rows), Compiled(twin._render_with_targets, rows)
         with failures_in_one_sentence():  # what is compiled is compiled at its first call
@@ -315,8 +321,8 @@ class Synthesizer(nn.Module):
         return self._scaled(self.place(units, sound, self.grid.waveform(noise) if noise.dim() > 1 else noise))
 
     def _render_with_targets(self, patch: Tensor, noise: Tensor) -> Tensor:
-        """What `_render` gives, and behind it the targets in one row: (n, samples + numbers)."""
-        return torch.cat((self._render(patch, noise), pack(self.target_specs, self.targets(patch))), dim=1)
+        """What `_render` gives, and behind it the targets in one row, as `pack` makes it: (n, samples + numbers)."""
+        raise NotImplementedError
 
     def _control_part(self, patch: Tensor) -> tuple[Tensor, ...]:
         units = self.table.to_units(patch)
