@@ -85,7 +85,8 @@ class Body(TargetVoice):
 
     The pitch is ``register`` plus ``played.pitch`` times ``range``. A harmonic partial number n stands at
     n √(1 + B n²) times the pitch, where ``stiffness`` is log10 B; inharmonic ones at ratios whose steps are knobs, to
-    the power of ``spread``. The first partial falls by 60 dB within ``decay``, one r times as high r ** ``damping`` times as fast.
+    the power of ``spread``. The first partial falls by 60 dB within ``decay``, one r times as high r ** ``damping``
+    times as fast.
 
     Args:
         sample_rate: samples a second.
