@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from soundalike.core.errors import SoundalikeError, nearest
+from soundalike.core.extras import require
 from soundalike.model.embed_files import Embedded
 
 if TYPE_CHECKING:
@@ -183,10 +184,9 @@ def _delimiter(text: str, column: str) -> str:
 
 def _parquet(source: Path, columns: list[str]) -> Any:
     """Those of the columns of a parquet file that it has, or all of them where it lacks one."""
-    try:
-        import pyarrow.parquet  # type: ignore[import-untyped]
-    except ImportError:
-        raise SoundalikeError(f"{source}: reading parquet needs pyarrow: pip install 'soundalike[parquet]'.") from None
+    require(f"{source}: reading parquet", "pyarrow")
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
     names = pyarrow.parquet.read_schema(source).names
     wanted = columns if all(column in names for column in columns) else names
     return pyarrow.parquet.ParquetFile(source).read(columns=wanted).to_pandas()

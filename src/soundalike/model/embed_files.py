@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from soundalike.audio.background import MOST_WAITING, Failure, LookAhead, decode
 from soundalike.audio.read import Decoded, check_rate
 from soundalike.audio.stream import LongSound, open_sound
 from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.core.extras import require
 from soundalike.core.files import check_file, replacing
 from soundalike.model.journal import Entry, Journal, stamps
 
@@ -169,8 +169,8 @@ def check_out(out: str | Path) -> Path:
     suffix = out.suffix.lower()
     if suffix not in (".npz", ".parquet"):
         raise SoundalikeError(f"{out}: embeddings are saved as .npz or .parquet, not as {suffix or 'no suffix'!r}.")
-    if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise SoundalikeError(f"{out}: writing parquet needs pyarrow: pip install 'soundalike[parquet]'.")
+    if suffix == ".parquet":
+        require(f"{out}: writing parquet", "pyarrow")
     check_file(out)
     return out
 
