@@ -630,6 +630,67 @@ def test_a_killed_process_costs_little(tmp_path: Path) -> None:
     check(open_cache(paths, RATE, "noise", progress=False), paths)
 
 
+@pytest.mark.parametrize("left", ["samples", "partial", "journal"])
+def test_what_a_killed_clean_up_left_is_removed_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str], left: str
+) -> None:
+    paths = sounds(tmp_path / "in", 8, samples=5000)
+    open_cache(paths, RATE, "noise", progress=False)
+    for path in paths[:6]:
+        path.unlink()
+    killed = {"samples": "samples-", "partial": "", "journal": "journal"}[left]
+    original = Path.unlink
+
+    def unlink(self: Path, missing_ok: bool = False) -> None:
+        if killed and self.name.startswith(killed):
+            raise KeyboardInterrupt
+        original(self, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", unlink)
+        if killed:
+            with pytest.raises(KeyboardInterrupt):
+                open_cache(paths[6:], RATE, "noise", progress=False)
+        else:
+            open_cache(paths[6:], RATE, "noise", progress=False)
+            (place().path / ".index.partial").write_bytes(b"half an index")
+    assert len(list(place().path.iterdir())) > 2
+    decoded.clear()
+    with FileLock(place().path.with_name(f"{place().path.name}.lock")):  # complete: opened beside another run
+        check(open_cache(paths[6:], RATE, "noise", progress=False), paths[6:])
+    assert len(list(place().path.iterdir())) > 2
+    check(open_cache(paths[6:], RATE, "noise", progress=False), paths[6:])
+    assert decoded == []
+    assert sorted(place().path.iterdir()) == [place().index, samples_file()]
+    (info,) = list_caches()
+    assert (info.clips, info.complete) == (2, True)
+
+
+def test_what_a_killed_removal_left_is_removed_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = sounds(tmp_path / "in", 2)
+    open_cache(paths, RATE, "drums", progress=False)
+    drums = place()
+
+    def kill(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("soundalike.audio.cache.listing.shutil.rmtree", kill)
+        with pytest.raises(KeyboardInterrupt):
+            clear(["drums"])
+    assert [path.name[:8] for path in drums.path.iterdir()] == ["samples-"]
+    with FileLock(drums.path.with_name(f"{drums.path.name}.lock")):  # somebody makes it anew
+        open_cache(paths, RATE, "flutes", progress=False)
+    assert drums.path.exists()
+    (drums.path.parent / "others").mkdir()
+    (drums.path.parent / "others" / "text").write_text("not a cache")
+    open_cache(paths, RATE, "horns", progress=False)
+    assert not drums.path.exists()
+    assert (drums.path.parent / "others" / "text").exists()
+
+
 # Places that cannot be written to
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundalike.apps.classifier import NONE, Answer, Event, Taught, time_line
-from soundalike.apps.classifier.timeline import merged, smoothed
+from soundalike.apps.classifier import NONE, Event, Prediction, SoundClassifier, time_line
+from soundalike.apps.classifier.recordings import merged, smoothed
 from soundalike.apps.classifier.waveform import level
 from soundalike.apps.classifier.writing import label_files
 from soundalike.audio import read
@@ -76,7 +76,7 @@ def test_teach_says_what_it_learned(barks: Path, taught: Path, cli: Cli, tmp_pat
     model = barks.parent / "model.safetensors"
     code, out, err = cli("teach", barks, "--out", tmp_path / "b.safetensors", "--model", model, "--report", table)
     assert code == 0, err
-    assert "6 of 6 told" in out
+    assert "6 of 6 correct" in out
     assert "accuracy 100.0 % ± 0.0 on 12 clips" in out
     assert "true class" in out
     assert list(csv.reader(table.open(encoding="utf-8"))) == [
@@ -110,7 +110,14 @@ def test_teach_refuses_in_one_sentence(barks: Path, cli: Cli, tmp_path: Path) ->
         ("teach", barks, "--out", tmp_path / "a.pt"): "has to end in .safetensors",
         ("teach", barks, "--out", tmp_path): "is a folder",
         ("teach", barks, "--out", tmp_path / "a.safetensors", "--window", "0"): "must be above 0",
-        ("teach", barks, "--out", tmp_path / "a.safetensors", "--report", tmp_path / "a.pdf"): ".html or .csv",
+        (
+            "teach",
+            barks,
+            "--out",
+            tmp_path / "a.safetensors",
+            "--report",
+            tmp_path / "a.pdf",
+        ): "tables are .html, .csv, .tsv, ",
     }
     for arguments, said in cases.items():
         code, out, err = cli(*arguments)
@@ -166,7 +173,7 @@ def test_classify_refuses_in_one_sentence(
         ("classify", recording, "--with", recording): "not a model",
         ("classify", recording, "--with", taught, "--labels", tmp_path / "l.txt"): "give --every",
         ("classify", recording, "--with", taught, "--every", 0): "--every is 0 s",
-        ("classify", recording, "--with", taught, "--out", tmp_path / "r.xlsx"): "not as '.xlsx'",
+        ("classify", recording, "--with", taught, "--out", tmp_path / "r.xlsx"): "or .parquet, not '.xlsx'",
         ("classify", recording, "--with", taught, "--none-of-these", 1): "below 1",
         ("classify", barks, "--with", taught, "--every", 1, "--labels", tmp_path / "l.txt"): "give a folder",
     }
@@ -178,16 +185,16 @@ def test_classify_refuses_in_one_sentence(
 
 
 def test_a_long_file_is_heard_piece_by_piece(taught: Path, tmp_path: Path) -> None:
-    classifier = Taught.load(taught)
+    classifier = SoundClassifier.load(taught)
     soundfile.write(tmp_path / "long.wav", np.concatenate([tone(2500, 50, 1), np.zeros(40 * RATE)]), RATE)
-    answer = classifier.classify(tmp_path / "long.wav", none_of_these=0)
-    assert answer.label == "small dog"
+    prediction = classifier.classify(tmp_path / "long.wav", none_of_these=0)
+    assert prediction.label == "small dog"
     soundfile.write(tmp_path / "still.wav", np.zeros(70 * RATE), RATE)
     assert classifier.classify(tmp_path / "still.wav").label == NONE
 
 
 def test_a_long_file_is_heard_with_a_window_longer_than_a_piece(taught: Path, tmp_path: Path) -> None:
-    classifier = replace(Taught.load(taught), window=45.0)
+    classifier = replace(SoundClassifier.load(taught), window=45.0)
     soundfile.write(tmp_path / "long.wav", tone(2500, 65, 1), RATE)
     assert classifier.classify(tmp_path / "long.wav", none_of_these=0).label == "small dog"
 
@@ -197,14 +204,14 @@ def test_a_file_that_is_cut_short_is_named_and_told(taught: Path, tmp_path: Path
     whole = (tmp_path / "cut.wav").read_bytes()
     (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
     with pytest.warns(read.TruncatedAudioWarning, match="cut short"):
-        answer = Taught.load(taught).classify(tmp_path / "cut.wav", none_of_these=0)
-    assert answer.label == "small dog"
+        prediction = SoundClassifier.load(taught).classify(tmp_path / "cut.wav", none_of_these=0)
+    assert prediction.label == "small dog"
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
 def test_a_share_outside_its_range(taught: Path, share: float) -> None:
     with pytest.raises(SoundalikeError, match=r"none_of_these is .*: give a part from 0 to below 1"):
-        Taught.load(taught).classify(tone(2500, 0.5), none_of_these=share)
+        SoundClassifier.load(taught).classify(tone(2500, 0.5), none_of_these=share)
 
 
 # time lines
@@ -225,7 +232,7 @@ def test_events_are_found_where_they_are(taught: Path, recording: Path, cli: Cli
 
 
 def test_all_of_a_recording_is_covered_without_gaps(taught: Path, recording: Path) -> None:
-    events = list(time_line(Taught.load(taught), recording, every=0.4, everything=True))
+    events = list(time_line(SoundClassifier.load(taught), recording, every=0.4, everything=True))
     assert events[0].start == 0
     assert all(one.end == pytest.approx(other.start) for one, other in itertools.pairwise(events))
     assert events[-1].end == 9
@@ -251,35 +258,35 @@ def test_labels_overwrite_no_recording_and_their_folder_is_made(recording: Path,
 
 def test_silence_has_no_events(taught: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "still.wav", np.zeros(5 * RATE), RATE)
-    classifier = Taught.load(taught)
+    classifier = SoundClassifier.load(taught)
     assert list(time_line(classifier, tmp_path / "still.wav", none_of_these=0)) == []
     assert list(time_line(classifier, tmp_path / "still.wav", everything=True)) == [Event(0, 5, NONE, None)]
 
 
-def answers(labels: str) -> list[tuple[float, Answer]]:
+def predictions(labels: str) -> list[tuple[float, Prediction]]:
     """A window a second; "-" is none of these."""
     return [
-        (place + 0.5, Answer(NONE, None, 2.0, {}) if label == "-" else Answer(label, 0.9, 0.1, {}))
+        (place + 0.5, Prediction(NONE, None, 2.0, {}) if label == "-" else Prediction(label, 0.9, 0.1, {}))
         for place, label in enumerate(labels)
     ]
 
 
 def test_runs_of_one_label_are_one_event() -> None:
-    events = list(merged(answers("--aaab"), 1.0))
+    events = list(merged(predictions("--aaab"), 1.0))
     assert [(event.start, event.end, event.label) for event in events] == [(0, 2, NONE), (2, 5, "a"), (5, 6, "b")]
     assert list(merged([], 1.0)) == []
-    likely = [(0.5, Answer("a", 0.5, 0.1, {})), (1.5, Answer("a", 1.0, 0.1, {}))]
+    likely = [(0.5, Prediction("a", 0.5, 0.1, {})), (1.5, Prediction("a", 1.0, 0.1, {}))]
     assert list(merged(likely, 1.0)) == [Event(0, 2, "a", 0.75)]
 
 
 def test_a_long_event_does_not_hold_its_answers() -> None:
-    held: list[weakref.ref[Answer]] = []
+    held: list[weakref.ref[Prediction]] = []
 
-    def heard() -> Iterator[tuple[float, Answer]]:
+    def heard() -> Iterator[tuple[float, Prediction]]:
         for place in range(100):
-            answer = Answer("a", 0.9, 0.1, {"a": 0.9})
-            held.append(weakref.ref(answer))
-            yield place + 0.5, answer
+            prediction = Prediction("a", 0.9, 0.1, {"a": 0.9})
+            held.append(weakref.ref(prediction))
+            yield place + 0.5, prediction
             assert sum(reference() is not None for reference in held) < 5
 
     assert [(event.start, event.end) for event in merged(heard(), 1.0)] == [(0, 100)]
@@ -299,9 +306,9 @@ def test_a_long_event_does_not_hold_its_answers() -> None:
     ],
 )
 def test_a_window_alone_is_taken_for_a_neighbour(heard: str, expected: str) -> None:
-    found = list(smoothed(answers(heard)))
-    assert "".join("-" if answer.label == NONE else answer.label for _, answer in found) == expected
-    assert [moment for moment, _ in found] == [moment for moment, _ in answers(heard)]
+    found = list(smoothed(predictions(heard)))
+    assert "".join("-" if prediction.label == NONE else prediction.label for _, prediction in found) == expected
+    assert [moment for moment, _ in found] == [moment for moment, _ in predictions(heard)]
 
 
 def test_level() -> None:

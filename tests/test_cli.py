@@ -457,7 +457,7 @@ def test_mistakes_of_embed(refused: Callable[..., str], run: Path, sounds: Path,
     assert "no such model file" in embed(sounds, model=tmp_path / "nowhere")
     assert "not a model, or cut short" in embed(sounds, model=sounds / "tone.mp3")
     assert "a folder without model.safetensors" in embed(sounds, model=sounds)
-    assert "saved as .npz or .parquet, not as '.csv'" in embed(sounds, out=tmp_path / "e.csv")
+    assert ".npz or .parquet, not '.txt'" in embed(sounds, out=tmp_path / "e.txt")
     (tmp_path / "folder.npz").mkdir()
     assert "is a folder; give the name of a file" in embed(sounds, out=tmp_path / "folder.npz")
     assert "not a folder that can be written to" in embed(sounds, out=sounds / "text.wav" / "e.npz")
@@ -474,7 +474,7 @@ def test_a_full_disk_is_one_sentence(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "e.npz")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(np.lib.format, "write_array", full)
     code = main(["embed", str(sounds / "tone.wav"), "--model", str(run), "--out", str(tmp_path / "e.npz")])
     assert code == 2
     assert [path.name for path in tmp_path.iterdir()] == [sounds.name]

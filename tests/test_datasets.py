@@ -71,7 +71,7 @@ def test_esc_counts_missing_clips(tmp_path: Path) -> None:
         ("filename,fold,category,esc10,src_file\na.wav,1,dog,True,1\nb.wav,1, ,True,1\n", "row 3, column 'category'"),
         ("filename,fold,category,esc10,src_file\n,1,dog,True,1\n", "row 2, column 'filename': the cell is empty"),
         ("filename,fold,category,esc10,src_file\na.wav,1,dog,False,1\n", "no clip is marked as esc10"),
-        (b"\xff\xfe\x00\x01" * 50, r"not a table|no column"),
+        (b"\xff\xfe\x00\x01" * 50, r"not a table|no column|not UTF-8"),
     ],
 )
 def test_esc_with_a_bad_table(tmp_path: Path, table: str | bytes, said: str) -> None:

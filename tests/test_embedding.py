@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -17,8 +16,10 @@ import soundfile
 from soundalike.audio import background
 from soundalike.audio.read import load
 from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.data.table_writer import check_table
+from soundalike.data.tables import SUFFIXES, paths_from_table
 from soundalike.model import embed_files as embedding
-from soundalike.model.embed_files import check_out, embed_files, save
+from soundalike.model.embed_files import embed_files, save
 from soundalike.model.journal import Journal
 
 
@@ -298,10 +299,10 @@ def test_what_has_changed_is_embedded_again(tmp_path: Path) -> None:
 
 
 def test_a_journal_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(stream: object, **arrays: object) -> None:
+    def full(stream: object, *_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(np.lib.format, "write_array", full)
     with pytest.raises(SoundalikeError, match=r"\.out\.npz\.partial: .* \(No space left on device\)"):
         embed_files(clips(tmp_path, 1), {"a": Statistics()}, journal=Journal(tmp_path / "out.npz", "a"))
     assert os.listdir(tmp_path) == ["000.wav"]
@@ -340,7 +341,7 @@ def test_save_parquet(tmp_path: Path, embedded: embedding.Embedded) -> None:
     assert b"001.wav" in table.schema.metadata[b"soundalike.failures"]
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_save_nothing_and_odd_names(tmp_path: Path, suffix: str) -> None:
     if suffix == ".parquet":
         pytest.importorskip("pyarrow")
@@ -351,40 +352,40 @@ def test_save_nothing_and_odd_names(tmp_path: Path, suffix: str) -> None:
     found = embed_files([tmp_path / odd], {"a": Statistics()})
     assert found.failures == []
     save(found, tmp_path / f"odd{suffix}", "a")
-    assert (tmp_path / f"odd{suffix}").stat().st_size > 0
+    assert paths_from_table(tmp_path / f"odd{suffix}") == [tmp_path / odd]
 
 
 def test_save_leaves_the_old_file_when_it_fails(
     tmp_path: Path, embedded: embedding.Embedded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(stream: object, **arrays: object) -> None:
+    def full(stream: object, *_: object, **__: object) -> None:
         stream.write(b"half")  # type: ignore[attr-defined]
         raise OSError("no space left")
 
     (tmp_path / "out.npz").write_text("old")
     before = sorted(os.listdir(tmp_path))
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(np.lib.format, "write_array", full)
     with pytest.raises(SoundalikeError, match=r"cannot be written there \(no space left\)"):
         save(embedded, tmp_path / "out.npz", "a")
     assert sorted(os.listdir(tmp_path)) == before
     assert (tmp_path / "out.npz").read_text() == "old"
 
 
-def test_check_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert check_out(str(tmp_path / "a" / "b.npz")) == tmp_path / "a" / "b.npz"
+def test_check_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_table(str(tmp_path / "a" / "b.npz")) == tmp_path / "a" / "b.npz"
     assert not (tmp_path / "a").exists()
-    for name, said in ((".csv", r"not as '\.csv'"), ("", "not as 'no suffix'")):
-        with pytest.raises(SoundalikeError, match=rf"saved as \.npz or \.parquet, {said}"):
-            check_out(tmp_path / f"out{name}")
+    for name, said in ((".txt", r"not '\.txt'"), ("", "not 'no suffix'")):
+        with pytest.raises(SoundalikeError, match=rf"tables are \.csv, .* \.npz or \.parquet, {said}"):
+            check_table(tmp_path / f"out{name}")
     (tmp_path / "folder.npz").mkdir()
     with pytest.raises(SoundalikeError, match="is a folder"):
-        check_out(tmp_path / "folder.npz")
+        check_table(tmp_path / "folder.npz")
     (tmp_path / "file").touch()
     with pytest.raises(SoundalikeError, match=r"not a folder that can be written to"):
-        check_out(tmp_path / "file" / "out.npz")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+        check_table(tmp_path / "file" / "out.npz")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(SoundalikeError, match=r"pip install 'soundalike\[parquet\]'"):
-        check_out(tmp_path / "out.parquet")
+        check_table(tmp_path / "out.parquet")
 
 
 @pytest.mark.skipif("SOUNDALIKE_DATA" not in os.environ, reason="SOUNDALIKE_DATA is not set")

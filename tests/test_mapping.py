@@ -242,7 +242,10 @@ def test_the_command_makes_a_page_and_names_what_is_broken(
     assert data["colourings"][data["colour"]]["name"] == "cluster"
     capsys.readouterr()
     assert main(["map", str(folder / "theo"), *again[2:]]) == 0
-    for source, said in ((tmp_path / "again.html", "not a .npz"), (tmp_path / "no.npz", "no such file")):
+    for source, said in (
+        (tmp_path / "again.html", ".npz or .parquet, not '.html'"),
+        (tmp_path / "no.npz", "no such file"),
+    ):
         assert main([*again[:-1], str(source)]) == 2
         assert said in capsys.readouterr().err
     other = tmp_path / "other"

@@ -87,6 +87,9 @@ NEEDED = [
     ("onnx", "onnx", ("export", "--onnx", "ears.onnx")),
     ("pyarrow", "parquet", ("embed", ROOT / "data", "--out", "embeddings.parquet")),
     ("pyarrow", "parquet", ("embed", "clips.parquet", "--out", "embeddings.npz")),
+    ("pyarrow", "parquet", ("map", ROOT / "data", "--embeddings", "embeddings.parquet", "--out", "map.html")),
+    ("pyarrow", "parquet", ("teach", "clips.parquet", "--out", "mine.safetensors")),
+    ("pyarrow", "parquet", ("index", "clips.parquet", "--out", "mine.index")),
 ]
 
 

@@ -281,7 +281,7 @@ def test_what_search_refuses(made: Path, cli: Cli, tmp_path: Path) -> None:
         ((query, "--index", index, "--threshold", 0.5), "--threshold is for --duplicates"),
         ((query, "--index", index, "--duplicates"), "leave out "),
         (("--count", 3, "--index", index, "--duplicates"), "leave out --count"),
-        ((query, "--index", index, "--out", tmp_path / "a.txt"), "written as .csv or .jsonl, not as '.txt'"),
+        ((query, "--index", index, "--out", tmp_path / "a.txt"), ".npz or .parquet, not '.txt'"),
         ((made / "sounds" / "broken.wav", "--index", index), "not readable as audio"),
         ((tmp_path / "missing.wav", "--index", index), "missing.wav"),
     ):

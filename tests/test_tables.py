@@ -12,8 +12,8 @@ import soundfile
 import soundalike
 from soundalike.audio.background import Failure
 from soundalike.core.errors import AudioError, SoundalikeError
-from soundalike.data.tables import embeddings_frame, paths_from_table, read_embeddings
-from soundalike.model.embed_files import Embedded, save
+from soundalike.data.tables import SUFFIXES, paths_from_table, read_embeddings
+from soundalike.model.embed_files import Embedded, embeddings_frame, save
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_parquet_table_and_one_of_tabs(tmp_path: Path) -> None:
         paths_from_table(tmp_path / "clips.parquet", "file")
 
 
-def refused(table: Path, column: str = "path") -> str:
+def refused(table: Path, column: str | None = None) -> str:
     with pytest.raises(SoundalikeError) as error:
         paths_from_table(table, column)
     sentence = str(error.value)
@@ -77,11 +77,11 @@ def refused(table: Path, column: str = "path") -> str:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"", "its first line is empty"),
+        (b"", "the first line has to name the columns, and it is empty"),
         (b"path,label\n", "has no rows"),
-        (b"path,label\na.wav,x\n,y\n", "the column 'path' is empty in row 2"),
-        (b"path,label\na,b.wav,x\n", "row 1 below the header has 3 cells, and the header 2: put quotes"),
-        (b"label,path\nx\n", "the column 'path' is empty in row 1"),
+        (b"path,label\na.wav,x\n,y\n", "row 3, column 'path': the cell is empty"),
+        (b"path,label\na,b.wav,x\n", "row 2 has 3 cells, and the header 2: put quotes"),
+        (b"label,path\nx\n", "row 2, column 'path': the cell is empty"),
         (b"path\n\xff\xfe.wav\n", "not UTF-8"),
         (b"RIFF\x00\x00WAVE\x00\n\x00\x01", "no column 'path'"),
     ],
@@ -93,13 +93,16 @@ def test_texts_that_are_no_tables_of_files(tmp_path: Path, text: bytes, said: st
 
 
 def test_files_that_are_no_tables_of_files(tmp_path: Path) -> None:
-    assert "no such table" in refused(tmp_path / "nothing.csv")
-    assert "no such table" in refused(tmp_path / "nothing.parquet")
+    assert "no such file" in refused(tmp_path / "nothing.csv")
+    assert "no such file" in refused(tmp_path / "nothing.parquet")
     (tmp_path / "clips.xlsx").touch()
-    assert "is .csv, .tsv or .parquet, not '.xlsx'" in refused(tmp_path / "clips.xlsx")
+    assert "tables are .csv, .tsv, .jsonl, .ndjson, .npz or .parquet, not '.xlsx'" in refused(tmp_path / "clips.xlsx")
     (tmp_path / "clips.parquet").write_bytes(b"PAR1 and then something else")
     assert "not a table that can be read" in refused(tmp_path / "clips.parquet")
-    for cells, said in ((["a.wav", None], "is empty in row 2"), ([1, 2], "holds 1, which is no path")):
+    for cells, said in (
+        (["a.wav", None], "row 2, column 'path': the cell is empty"),
+        ([1, 2], "holds 1, which is no path"),
+    ):
         pd.DataFrame({"path": cells}).to_parquet(tmp_path / "cells.parquet")
         assert said in refused(tmp_path / "cells.parquet")
 
@@ -128,7 +131,7 @@ def test_a_model_embeds_a_column_of_paths(run: Path, tmp_path: Path) -> None:
 # out
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_what_was_saved_is_read(embedded: Embedded, tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"embeddings{suffix}"
     save(embedded, out, "model")
@@ -173,21 +176,23 @@ def test_files_that_hold_no_embeddings(embedded: Embedded, tmp_path: Path) -> No
         return sentence
 
     assert "no such file" in refuse(tmp_path / "nothing.npz")
-    assert "read from .npz or .parquet, not '.csv'" in refuse(tmp_path / "a.csv")
+    assert "tables are .csv, .tsv, .jsonl, .ndjson, .npz or .parquet, not '.txt'" in refuse(tmp_path / "a.txt")
     for suffix in (".npz", ".parquet"):
         out = tmp_path / f"a{suffix}"
         save(embedded, out, "model")
         whole = out.read_bytes()
         for content in (b"", b"text", whole[: len(whole) // 2]):
             out.write_bytes(content)
-            assert "not a file of embeddings, or cut short (" in refuse(out)
+            assert "not a table that can be read, or cut short (" in refuse(out)
     np.savez(tmp_path / "other.npz", vectors=np.zeros(3))
-    assert "it holds no 'path'" in refuse(tmp_path / "other.npz")
+    assert "has no column 'path' or 'file'" in refuse(tmp_path / "other.npz")
     np.savez(tmp_path / "other.npz", path=np.array(["a"]), embedding=np.zeros((2, 3)))
-    assert "1 paths and embeddings of shape (2, 3) do not belong together" in refuse(tmp_path / "other.npz")
+    assert "columns of different lengths do not belong together (path (1,), embedding (2, 3))" in refuse(
+        tmp_path / "other.npz"
+    )
     pd.DataFrame({"path": ["a"]}).to_parquet(tmp_path / "other.parquet")
-    assert "it holds no 'embedding'" in refuse(tmp_path / "other.parquet")
+    assert "has no column 'embedding'; soundalike embed writes it" in refuse(tmp_path / "other.parquet")
     np.savez(tmp_path / "pickle.npz", path=np.array([Path("a")], object), embedding=np.zeros((1, 3)))
-    assert "not a file of embeddings" in refuse(tmp_path / "pickle.npz")
+    assert "not a table that can be read" in refuse(tmp_path / "pickle.npz")
     pd.DataFrame({"path": ["a", "b"], "embedding": [[1.0], [1.0, 2.0]]}).to_parquet(tmp_path / "ragged.parquet")
-    assert "not a file of embeddings" in refuse(tmp_path / "ragged.parquet")
+    assert "row 2, column 'embedding': not a list of 1 numbers" in refuse(tmp_path / "ragged.parquet")

@@ -10,13 +10,13 @@ import pytest
 import soundfile
 
 import soundalike
-from soundalike.apps.classifier import NONE, Lesson, Taught, hold_lesson, teach
-from soundalike.apps.classifier.distance import Distance
-from soundalike.apps.classifier.duplicates import twins
-from soundalike.apps.classifier.estimate import make_splits, temperature
-from soundalike.apps.classifier.listing import read
+from soundalike.apps.classifier import NONE, SoundClassifier, TrainingReport, teach, teach_with_report
+from soundalike.apps.classifier.cross_validation import make_splits, temperature
+from soundalike.apps.classifier.distance import Distance, calibrate, threshold
+from soundalike.apps.classifier.training_set import find_copies, read
 from soundalike.apps.classifier.waveform import loudest, trimmed
 from soundalike.core.errors import SoundalikeError
+from soundalike.data.datasets.folds import identical
 from soundalike.eval.probe.linear import fit_linear
 from soundalike.model.model import SoundModel
 from soundalike.model.recipe import Recipe
@@ -56,28 +56,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def lesson(folder: Path, model: SoundModel) -> Lesson:
-    return hold_lesson(folder, model)
+def report(folder: Path, model: SoundModel) -> TrainingReport:
+    return teach_with_report(folder, model)
 
 
 # what is taught
 
 
-def test_what_differs_is_told_apart(lesson: Lesson) -> None:
-    assert lesson.taught.classes == ["high", "hiss", "low"]
-    estimate = lesson.estimate
+def test_what_differs_is_told_apart(report: TrainingReport) -> None:
+    assert report.classifier.classes == ["high", "hiss", "low"]
+    estimate = report.estimate
     assert estimate is not None
     assert estimate.accuracy == 1
     assert estimate.tested == 18
     assert estimate.chance == pytest.approx(1 / 3)
     assert np.array_equal(estimate.confusion, 6 * np.eye(3))
-    assert lesson.warnings == []
+    assert report.warnings == []
     for kind in ("low", "high", "hiss"):
-        answer = lesson.taught.classify(sound(kind, 7))
-        assert answer.label == kind
-        assert answer.known
-        assert answer.probability == max(answer.probabilities.values())
-        assert sum(answer.probabilities.values()) == pytest.approx(1)
+        prediction = report.classifier.classify(sound(kind, 7))
+        assert prediction.label == kind
+        assert prediction.known
+        assert prediction.probability == max(prediction.probabilities.values())
+        assert sum(prediction.probabilities.values()) == pytest.approx(1)
 
 
 def test_random_labels_are_not_told_and_it_says_so(tmp_path: Path, model: SoundModel) -> None:
@@ -85,37 +85,37 @@ def test_random_labels_are_not_told_and_it_says_so(tmp_path: Path, model: SoundM
         place = tmp_path / "ab"[number % 2]
         place.mkdir(exist_ok=True)
         soundfile.write(place / f"{chr(97 + number)}.wav", sound("hiss", number), RATE)
-    lesson = hold_lesson(tmp_path, model)
-    assert lesson.estimate is not None
-    assert lesson.estimate.accuracy < 0.8
-    assert any("no better than" in warning for warning in lesson.warnings)
+    report = teach_with_report(tmp_path, model)
+    assert report.estimate is not None
+    assert report.estimate.accuracy < 0.8
+    assert any("no better than" in warning for warning in report.warnings)
 
 
-def test_a_file_holds_encoder_and_classifier(lesson: Lesson, folder: Path, tmp_path: Path) -> None:
+def test_a_file_holds_encoder_and_classifier(report: TrainingReport, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "mine é.safetensors"
-    lesson.taught.save(out)
-    again = soundalike.load_taught(out)
+    report.classifier.save(out)
+    again = soundalike.load_classifier(out)
     clip = next((folder / "low").iterdir())
-    before, after = lesson.taught.classify(clip), again.classify(str(clip))
+    before, after = report.classifier.classify(clip), again.classify(str(clip))
     assert (before.label, before.distance) == (after.label, after.distance)
     assert before.probabilities == pytest.approx(after.probabilities, abs=1e-6)
-    assert again.about == lesson.taught.about
+    assert again.about == report.classifier.about
     assert again.about["clips"] == {"high": 6, "hiss": 6, "low": 6}
     # it is an encoder, too
-    assert np.array_equal(soundalike.load(out).embed(clip), lesson.taught.model.embed(clip))
+    assert np.array_equal(soundalike.load(out).embed(clip), report.classifier.model.embed(clip))
 
 
-def test_a_waveform_of_another_rate_is_the_same_sound(lesson: Lesson) -> None:
+def test_a_waveform_of_another_rate_is_the_same_sound(report: TrainingReport) -> None:
     import soxr
 
     faster = soxr.resample(sound("high", 3), RATE, 44_100)
-    assert lesson.taught.classify(faster, sample_rate=44_100).label == "high"
+    assert report.classifier.classify(faster, sample_rate=44_100).label == "high"
 
 
 def test_a_plain_model_is_refused(model: SoundModel, tmp_path: Path) -> None:
     model.save(tmp_path / "plain.safetensors")
     with pytest.raises(SoundalikeError, match="without a classifier; soundalike teach"):
-        Taught.load(tmp_path / "plain.safetensors")
+        SoundClassifier.load(tmp_path / "plain.safetensors")
 
 
 def test_teaching_leaves_the_model_alone(folder: Path, tiny: Recipe) -> None:
@@ -140,15 +140,16 @@ def test_silence_and_what_is_far_away_are_none_of_these(tmp_path: Path, model: S
     assert taught.classify(sound("hiss", 1), none_of_these=0).label in taught.classes
 
 
-def test_of_the_taught_sounds_few_are_none_of_these(lesson: Lesson) -> None:
-    labels = [lesson.taught.classify(sound("low", seed)).label for seed in range(500, 520)]
+def test_of_the_taught_sounds_few_are_none_of_these(report: TrainingReport) -> None:
+    labels = [report.classifier.classify(sound("low", seed)).label for seed in range(500, 520)]
     assert labels.count("low") >= 15
 
 
-def test_a_larger_share_calls_more_sounds_none_of_these(lesson: Lesson) -> None:
+def test_a_larger_share_calls_more_sounds_none_of_these(report: TrainingReport) -> None:
     sounds = [sound("low", seed) for seed in range(600, 612)]
     counts = [
-        sum(not answer.known for answer in lesson.taught.answers(sounds, share)) for share in (0, 0.05, 0.5, 0.95)
+        sum(not prediction.known for prediction in report.classifier.predict_many(sounds, share))
+        for share in (0, 0.05, 0.5, 0.95)
     ]
     assert counts == sorted(counts)
     assert counts[0] == 0 < counts[-1]
@@ -207,41 +208,98 @@ def test_a_few_clips_that_are_all_told_give_no_certainty() -> None:
     assert 0.7 < best < 0.95
 
 
+def test_threshold_is_the_conformal_quantile() -> None:
+    draw = np.random.default_rng(0)
+    for count in (19, 20, 39, 100):
+        above = [
+            new > threshold(np.sort(distances), 0.05)
+            for new, *rest in draw.exponential(size=(4000, count + 1))
+            for distances in [np.array(rest)]
+        ]
+        assert np.mean(above) <= 0.06, count
+    assert threshold(np.arange(1.0, 20.0), 0.05) == 19
+    assert threshold(np.arange(1.0, 21.0), 0.05) == 20
+    assert threshold(np.arange(1.0, 40.0), 0.05) == 38
+    assert threshold(np.arange(1.0, 6.0), 0.05) == pytest.approx(4.8)  # too few for the share
+    assert threshold(np.arange(1.0, 6.0), 0.99) == 1
+
+
+def test_calibration_takes_the_larger_distance_and_leaves_out_what_was_not_tested() -> None:
+    held_out = np.array([np.nan, *np.linspace(0.5, 1.5, 10)])
+    fitted = np.full(11, 0.9)
+    np.testing.assert_allclose(calibrate(held_out, fitted), np.maximum(held_out[1:], 0.9), rtol=1e-6)
+    assert len(calibrate(held_out[:8], fitted[:8])) == 0  # seven
+    assert len(calibrate(np.zeros(20), np.zeros(20))) == 0
+    assert len(calibrate(np.full(20, 1e-7), np.ones(20))) == 0
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_of_few_clips_none_is_refused_and_it_says_so(tmp_path: Path, model: SoundModel, count: int) -> None:
+    folder = write(tmp_path / "few", {"low": count, "high": count})
+    report = teach_with_report(folder, model)
+    assert not report.classifier.calibrated
+    assert sum("is not calibrated" in warning for warning in report.warnings) == 1
+    for clip in sorted(folder.rglob("*.wav")):
+        prediction = report.classifier.classify(clip)
+        assert (prediction.label, prediction.distance) == (clip.parent.name, None)
+    assert report.classifier.classify(sound("hiss", 1)).known
+    assert not report.classifier.classify(np.zeros(RATE, np.float32)).known
+
+
+def test_of_clips_that_are_alike_none_is_refused(tmp_path: Path, model: SoundModel) -> None:
+    for kind in ("low", "high"):
+        (tmp_path / kind).mkdir()
+        for number in range(10):
+            clip = sound(kind, 1) * (1 + 1e-4 * number)
+            soundfile.write(tmp_path / kind / f"{chr(97 + number)}.wav", clip, RATE, subtype="FLOAT")
+    report = teach_with_report(tmp_path, model)
+    assert not report.classifier.calibrated
+    assert any("no sound is called" in warning or "is not calibrated" in warning for warning in report.warnings)
+    assert all(report.classifier.classify(clip).label == clip.parent.name for clip in tmp_path.rglob("*.wav"))
+
+
+def test_the_training_clips_are_not_refused(report: TrainingReport, folder: Path) -> None:
+    assert report.classifier.calibrated
+    predictions = [report.classifier.classify(clip) for clip in folder.rglob("*.wav")]
+    assert sum(prediction.known for prediction in predictions) >= 17  # of 18, at a share of 5 %
+    assert all(prediction.distance is not None and prediction.distance < 100 for prediction in predictions)
+
+
 # small classes, copies, broken files
 
 
 def test_two_clips_a_class_are_taught(tmp_path: Path, model: SoundModel) -> None:
-    lesson = hold_lesson(write(tmp_path / "few", {"low": 2, "high": 2}), model)
-    assert lesson.estimate is not None
-    assert lesson.estimate.tested == 4
-    assert any("high, low: fewer than 5 clips" in warning for warning in lesson.warnings)
-    assert lesson.taught.classify(sound("low", 9), none_of_these=0).label == "low"
+    report = teach_with_report(write(tmp_path / "few", {"low": 2, "high": 2}), model)
+    assert report.estimate is not None
+    assert report.estimate.tested == 4
+    assert any("high, low: fewer than 5 clips" in warning for warning in report.warnings)
+    assert report.classifier.classify(sound("low", 9), none_of_these=0).label == "low"
 
 
 def test_a_class_of_one_clip_is_taught_and_not_tested(tmp_path: Path, model: SoundModel) -> None:
-    lesson = hold_lesson(write(tmp_path / "one", {"low": 5, "high": 5, "hiss": 1}), model)
-    assert lesson.estimate is not None
-    assert np.array(lesson.estimate.confusion).sum(1).tolist() == [5, 0, 5]
-    assert any(warning.startswith("hiss: one clip only") for warning in lesson.warnings)
-    assert "hiss" in lesson.taught.classes
+    report = teach_with_report(write(tmp_path / "one", {"low": 5, "high": 5, "hiss": 1}), model)
+    assert report.estimate is not None
+    assert np.array(report.estimate.confusion).sum(1).tolist() == [5, 0, 5]
+    assert any(warning.startswith("hiss: one clip only") for warning in report.warnings)
+    assert "hiss" in report.classifier.classes
 
 
 def test_one_clip_a_class_has_no_estimate(tmp_path: Path, model: SoundModel) -> None:
-    lesson = hold_lesson(write(tmp_path / "ones", {"low": 1, "high": 1}), model)
-    assert lesson.estimate is None
-    assert any("no clip could be held out" in warning for warning in lesson.warnings)
-    assert lesson.taught.classify(sound("low", 9)).label == "low"
+    report = teach_with_report(write(tmp_path / "ones", {"low": 1, "high": 1}), model)
+    assert report.estimate is None
+    assert any("no clip could be held out" in warning for warning in report.warnings)
+    assert report.classifier.classify(sound("low", 9)).label == "low"
 
 
 def test_uneven_classes(tmp_path: Path, model: SoundModel) -> None:
-    lesson = hold_lesson(write(tmp_path / "uneven", {"low": 20, "high": 2}), model)
-    assert any("low has 20 clips and high has 2" in warning for warning in lesson.warnings)
+    report = teach_with_report(write(tmp_path / "uneven", {"low": 20, "high": 2}), model)
+    assert any("low has 20 clips and high has 2" in warning for warning in report.warnings)
 
 
 def test_a_file_in_two_classes_is_named(tmp_path: Path, model: SoundModel) -> None:
     folder = write(tmp_path / "wrong", {"low": 5, "high": 5})
     shutil.copy(folder / "low" / "a clip.wav", folder / "high" / "other.wav")
-    warnings = hold_lesson(folder, model).warnings
+    warnings = teach_with_report(folder, model).warnings
     assert any(
         "error in the labels" in one and "low/a clip.wav" in one and "high/other.wav" in one for one in warnings
     )
@@ -255,10 +313,10 @@ def test_copies_do_not_leak(tmp_path: Path, model: SoundModel) -> None:
         one = sound("hiss", number)
         soundfile.write(place / f"{chr(97 + number)}.wav", one, RATE)
         soundfile.write(place / f"{chr(107 + number)}.flac", 0.7 * one, RATE)  # other bytes, other level
-    lesson = hold_lesson(folder, model)
-    assert any("sound nearly the same" in warning for warning in lesson.warnings)
-    assert lesson.estimate is not None
-    assert lesson.estimate.accuracy < 0.9
+    report = teach_with_report(folder, model)
+    assert any("sound nearly the same" in warning for warning in report.warnings)
+    assert report.estimate is not None
+    assert report.estimate.accuracy < 0.9
 
 
 def test_twins_share_a_name(tmp_path: Path) -> None:
@@ -268,19 +326,21 @@ def test_twins_share_a_name(tmp_path: Path) -> None:
         paths[-1].write_text(content)
     vectors = np.eye(4)
     vectors[3] = vectors[1]
-    names, warnings = twins(paths, np.array(["a", "a", "a", "a"]), vectors)
+    names, warnings = find_copies(paths, np.array(["a", "a", "a", "a"]), vectors, identical(paths))
     assert names[0] == names[2] != names[1] == names[3]
     assert len(warnings) == 2
-    _, warnings = twins(paths, np.array(["a", "a", "a", "a"]), vectors, folds=np.array([1, 1, 2, 1]))
+    _, warnings = find_copies(
+        paths, np.array(["a", "a", "a", "a"]), vectors, identical(paths), folds=np.array([1, 1, 2, 1])
+    )
     assert any("1 pair of clips that are the same, or sound so, in different folds" in one for one in warnings)
 
 
 def test_broken_files_are_left_out_and_named(tmp_path: Path, model: SoundModel) -> None:
     folder = write(tmp_path / "broken", {"low": 4, "high": 4})
     (folder / "low" / "empty.wav").touch()
-    lesson = hold_lesson(folder, model)
-    assert [failure.path.name for failure in lesson.failures] == ["empty.wav"]
-    assert lesson.taught.about["clips"] == {"high": 4, "low": 4}
+    report = teach_with_report(folder, model)
+    assert [failure.path.name for failure in report.failures] == ["empty.wav"]
+    assert report.classifier.about["clips"] == {"high": 4, "low": 4}
 
 
 def test_a_class_without_a_readable_file_is_refused(tmp_path: Path, model: SoundModel) -> None:
@@ -288,13 +348,13 @@ def test_a_class_without_a_readable_file_is_refused(tmp_path: Path, model: Sound
     (folder / "high").mkdir()
     (folder / "high" / "broken.wav").write_text("no sound")
     with pytest.raises(SoundalikeError, match=r"fewer than two classes are left.*broken\.wav"):
-        hold_lesson(folder, model)
+        teach_with_report(folder, model)
 
 
 def test_a_silent_clip_is_named(tmp_path: Path, model: SoundModel) -> None:
     folder = write(tmp_path / "silent", {"low": 4, "high": 4})
     soundfile.write(folder / "low" / "nothing.wav", np.zeros(RATE), RATE)
-    assert any("nothing.wav: nothing but silence" in warning for warning in hold_lesson(folder, model).warnings)
+    assert any("nothing.wav: nothing but silence" in warning for warning in teach_with_report(folder, model).warnings)
 
 
 # folds
@@ -326,16 +386,16 @@ def test_a_table_is_read_like_a_folder(folder: Path, model: SoundModel, tmp_path
     rows = [f'"{path}",{path.parent.name}' for path in sorted(folder.rglob("*.wav"))]
     table = tmp_path / "my clips.csv"
     table.write_text("\n".join(["path,label", *rows, "gone.wav,low"]), encoding="utf-8")
-    lesson = hold_lesson(table, model)
-    assert lesson.taught.about["clips"] == {"high": 6, "hiss": 6, "low": 6}
-    assert lesson.warnings == ["1 of the listed files are not there."]
+    report = teach_with_report(table, model)
+    assert report.classifier.about["clips"] == {"high": 6, "hiss": 6, "low": 6}
+    assert report.warnings == ["1 of the listed files are not there."]
 
 
 def test_a_table_with_folds_of_its_own_keeps_them(folder: Path, model: SoundModel, tmp_path: Path) -> None:
     rows = [f'"{path}",{path.parent.name},{1 + row % 3}' for row, path in enumerate(sorted(folder.rglob("*.wav")))]
     table = tmp_path / "clips.csv"
     table.write_text("\n".join(["path,label,fold", *rows]), encoding="utf-8")
-    estimate = hold_lesson(table, model).estimate
+    estimate = teach_with_report(table, model).estimate
     assert estimate is not None
     assert len(estimate.folds) == 3
     assert "clips.csv" in estimate.how
@@ -394,7 +454,7 @@ def test_the_file_has_the_full_embedding_alone(tmp_path: Path) -> None:
     assert model.compact is not None
     taught = teach(folder, model.compacted(512))
     taught.save(tmp_path / "t.safetensors")
-    again = Taught.load(tmp_path / "t.safetensors")
+    again = SoundClassifier.load(tmp_path / "t.safetensors")
     assert again.model.compact is None
     assert again.model.size == model.size
     assert again.classify(folder / "a" / "0.wav").label == taught.classify(folder / "a" / "0.wav").label == "a"
@@ -425,8 +485,8 @@ def test_the_loudest_window() -> None:
 def test_long_clips_are_taught_in_windows_too(tmp_path: Path, model: SoundModel) -> None:
     taught = teach(write(tmp_path / "long", {"low": 4, "high": 4}, seconds=2.0), model)
     assert taught.window == 1.0
-    assert len(taught.piece_distances) == 8
+    assert len(taught.window_distances) == 8
     assert teach(tmp_path / "long", model, window=1.8).window == 1.8
     short = teach(write(tmp_path / "short", {"low": 4, "high": 4}, seconds=0.7), model)
     assert short.window == pytest.approx(0.7)
-    assert len(short.piece_distances) == 0
+    assert len(short.window_distances) == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from soundalike.apps.classifier import Taught, load_taught, teach
+    from soundalike.apps.classifier import SoundClassifier, load_classifier, teach
     from soundalike.apps.search import Index
     from soundalike.model.model import SoundModel
     from soundalike.model.recipe import Recipe
@@ -21,14 +21,14 @@ __all__ = [
     "Index",
     "Parametric",
     "Recipe",
+    "SoundClassifier",
     "SoundEmbedder",
     "SoundModel",
-    "Taught",
     "Voice",
     "VoiceFM",
     "__version__",
     "load",
-    "load_taught",
+    "load_classifier",
     "teach",
 ]
 
@@ -37,8 +37,8 @@ _HOMES = {
     "SoundEmbedder": "soundalike.model.sklearn",
     "SoundModel": "soundalike.model.model",
     "Recipe": "soundalike.model.recipe",
-    "Taught": "soundalike.apps.classifier",
-    "load_taught": "soundalike.apps.classifier",
+    "SoundClassifier": "soundalike.apps.classifier",
+    "load_classifier": "soundalike.apps.classifier",
     "teach": "soundalike.apps.classifier",
     "Voice": "soundalike.synth",
     "VoiceFM": "soundalike.synth",

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 TASKS = (
     "esc10, esc50, urbansound8k, speech-commands, speech-commands-12, sc09, fsdd, nsynth-family, nsynth-pitch, "
-    "folder (a folder per class) or manifest (a CSV table)"
+    "folder (a folder per class) or manifest (a table with the columns path and label)"
 )
 DEFAULT_RECIPE = "ears-cpu"
+TABLES = ".csv, .tsv, .jsonl, .ndjson, .npz or .parquet"
 
 
 def whole(text: str) -> int:
@@ -58,9 +59,9 @@ def add_sounds(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=path,
         metavar="FILE_OR_FOLDER",
-        help="audio files, folders searched for them, or tables (.csv, .parquet) that list them",
+        help=f"audio files, folders searched for them, or tables that list them ({TABLES})",
     )
-    parser.add_argument("--column", default="path", help="of a table: the one with the files (default: path)")
+    parser.add_argument("--column", help="of a table: the one with the files (default: path, file or filename)")
 
 
 def read_sounds(options: argparse.Namespace) -> list[Path]:
@@ -74,8 +75,7 @@ def read_sounds(options: argparse.Namespace) -> list[Path]:
 
     found = []
     for place in options.files:
-        listed = place.suffix.lower() in tables.SUFFIXES and place.is_file()
-        found += tables.paths_from_table(place, options.column) if listed else read.find([place])
+        found += tables.paths_from_table(place, options.column) if tables.is_table(place) else read.find([place])
     return found
 
 

@@ -8,24 +8,35 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundalike.commands.arguments import add_sounds, check_apart, name_broken, number, path, read_sounds, whole
+from soundalike.commands.arguments import (
+    TABLES,
+    add_sounds,
+    check_apart,
+    name_broken,
+    number,
+    path,
+    read_sounds,
+    whole,
+)
 from soundalike.core.errors import AudioError, SoundalikeError
 
 if TYPE_CHECKING:
-    from soundalike.apps.classifier import Taught
+    from soundalike.apps.classifier import SoundClassifier
 
-HELP = "name sounds with a classifier that was taught"
+HELP = "name sounds with a trained classifier"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     add_sounds(parser)
     parser.add_argument(
-        "--with", dest="taught", required=True, type=path, metavar="FILE", help="what soundalike teach wrote"
+        "--with", dest="classifier", required=True, type=path, metavar="FILE", help="file that soundalike teach wrote"
     )
-    parser.add_argument("--out", type=path, help="file to write: .csv or .jsonl (default: CSV on stdout)")
+    parser.add_argument("--out", type=path, help=f"table to write: {TABLES} (default: CSV on stdout)")
     parser.add_argument("--every", type=number, help="seconds: a time line of events, and not a label for each file")
-    parser.add_argument("--window", type=number, help="with --every: seconds that are heard at once (default: taught)")
+    parser.add_argument(
+        "--window", type=number, help="with --every: length of a window in seconds (default: the classifier's own)"
+    )
     parser.add_argument(
         "--labels", type=path, help="with --every: Audacity label file; of several recordings, a folder for them"
     )
@@ -35,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--none-of-these",
         type=number,
         metavar="SHARE",
-        help="part of sounds of the taught kinds that may be called none of these (default: 0.05; 0: never)",
+        help="share of sounds of the classes that may be called none of these (default: 0.05; 0: never)",
     )
     parser.add_argument("--device", default="cpu", help="default: cpu")
 
@@ -43,21 +54,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Names the sounds, row by row, and then the files that were left out."""
     _check(options)
-    from soundalike.apps.classifier import SHARE, Taught, writing
+    from soundalike.apps.classifier import SHARE, SoundClassifier, writing
     from soundalike.core.memory import keep_freed_memory
+    from soundalike.data.table_writer import check_table
 
     keep_freed_memory()
-    writing.check_table(options.out)
     if options.out is not None:
+        check_table(options.out)
         check_apart(options.out, options.files)
     files = read_sounds(options)
     labels = None if options.labels is None else writing.label_files(options.labels, files)
-    taught = Taught.load(options.taught, options.device)
+    classifier = SoundClassifier.load(options.classifier, options.device)
     share = SHARE if options.none_of_these is None else options.none_of_these
     if options.every is None:
-        broken = _name(taught, files, options, share)
+        broken = _name(classifier, files, options, share)
     else:
-        broken = _follow(taught, files, options, share, labels)
+        broken = _follow(classifier, files, options, share, labels)
     if options.out is not None:
         print(f"{options.out}: {len(files) - len(broken)} of {len(files)} sounds")
     return name_broken(broken)
@@ -80,36 +92,44 @@ def _check(options: argparse.Namespace) -> None:
         raise SoundalikeError(f"--top is {options.top}: give 0 or more.")
 
 
-def _name(taught: Taught, files: list[Path], options: argparse.Namespace, share: float) -> list[tuple[Path, str]]:
+def _name(
+    classifier: SoundClassifier, files: list[Path], options: argparse.Namespace, share: float
+) -> list[tuple[Path, str]]:
     """A row for each file; gives the broken ones."""
     from soundalike.apps.classifier import writing
-    from soundalike.apps.classifier.files import classify_files
+    from soundalike.apps.classifier.recordings import classify_files
     from soundalike.audio.background import failure, file_progress
+    from soundalike.data.table_writer import open_table
 
     broken = []
-    top = min(options.top, len(taught.classes))
+    top = min(options.top, len(classifier.classes))
     with (
-        writing.open_table(options.out, writing.answer_columns(top)) as table,
+        open_table(options.out, writing.prediction_columns(top)) as table,
         file_progress(len(files), True, "classifying") as advance,
     ):
-        for file, answer in classify_files(taught, files, share):
-            if isinstance(answer, AudioError):
-                broken.append((file, failure(file, answer).reason))
+        for file, prediction in classify_files(classifier, files, share):
+            if isinstance(prediction, AudioError):
+                broken.append((file, failure(file, prediction).reason))
             else:
-                table.write(writing.answer_row(file, answer, top))
+                table.write(writing.prediction_row(file, prediction, top))
             advance(1)
     return broken
 
 
 def _follow(
-    taught: Taught, files: list[Path], options: argparse.Namespace, share: float, labels: list[Path] | None
+    classifier: SoundClassifier,
+    files: list[Path],
+    options: argparse.Namespace,
+    share: float,
+    labels: list[Path] | None,
 ) -> list[tuple[Path, str]]:
     """The events of each recording; gives the broken ones."""
     from soundalike.apps.classifier import time_line, writing
     from soundalike.audio.background import failure
+    from soundalike.data.table_writer import open_table
 
     broken = []
-    with writing.open_table(options.out, writing.EVENT_COLUMNS) as table, _progress(files) as heard:
+    with open_table(options.out, writing.EVENT_COLUMNS) as table, _progress(files) as advance:
         for place, file in enumerate(files):
             with ExitStack() as open_files:
                 stream = None
@@ -118,7 +138,9 @@ def _follow(
                         labels[place].open("w", encoding="utf-8", errors="backslashreplace", newline="")
                     )
                 try:
-                    for event in time_line(taught, file, options.every, options.window, share, options.all, heard):
+                    for event in time_line(
+                        classifier, file, options.every, options.window, share, options.all, advance
+                    ):
                         table.write(writing.event_row(file, event))
                         if stream is not None:
                             writing.write_label(stream, event)
@@ -129,19 +151,19 @@ def _follow(
 
 @contextmanager
 def _progress(files: list[Path]) -> Iterator[Callable[[float], None]]:
-    """A function to call with seconds that were heard, and a display of them on stderr."""
+    """A function to call with seconds that were classified, and a display of them on stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
     from rich.text import Text
 
     from soundalike.audio import read
 
-    class Heard(ProgressColumn):
+    class Classified(ProgressColumn):
         def render(self, task: Task) -> Text:
             rate = f", {task.completed / task.elapsed:.0f} times as fast as it plays" if task.elapsed else ""
-            return Text(f"{task.completed / 60:.1f} min heard{rate}")
+            return Text(f"{task.completed / 60:.1f} min classified{rate}")
 
-    columns = ("{task.description}", BarColumn(), Heard(), TimeRemainingColumn())
+    columns = ("{task.description}", BarColumn(), Classified(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as display:
-        task = display.add_task("listening", total=sum(read.duration(file) or 0.0 for file in files) or None)
+        task = display.add_task("classifying", total=sum(read.duration(file) or 0.0 for file in files) or None)
         yield lambda seconds: display.advance(task, seconds)

@@ -7,7 +7,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-from soundalike.commands.arguments import add_compact, add_sounds, check_apart, name_broken, path, read_sounds
+from soundalike.commands.arguments import TABLES, add_compact, add_sounds, check_apart, name_broken, path, read_sounds
 from soundalike.core.errors import SoundalikeError
 
 HELP = "turn audio files into embeddings"
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=path,
         help="model file, folder of its run, or name of a shipped model; default: the shipped one",
     )
-    parser.add_argument("--out", type=path, required=True, help="file to write: .npz or .parquet")
+    parser.add_argument("--out", type=path, required=True, help=f"table to write: {TABLES}")
     add_compact(parser, "write the compact embedding of that many numbers")
     parser.add_argument("--device", default="cpu", help="default: cpu")
 
@@ -30,11 +30,12 @@ def run(options: argparse.Namespace) -> int:
     """Embeds what is not embedded yet, and names the files that were left out."""
     from soundalike import load
     from soundalike.core.memory import keep_freed_memory
+    from soundalike.data.table_writer import check_table
     from soundalike.model import embed_files
     from soundalike.model.journal import Journal
 
     keep_freed_memory()
-    embed_files.check_out(options.out)
+    check_table(options.out)
     check_apart(options.out, options.files)
     files = read_sounds(options)
     model = load(options.model, options.device)

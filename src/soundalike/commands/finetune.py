@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", type=path, help="model file, or the folder of its run")
     parser.add_argument("--task", required=True, help=TASKS)
     parser.add_argument(
-        "--data", required=True, type=path, help="folder of the task's recordings, or CSV table of a manifest"
+        "--data", required=True, type=path, help="folder of the task's recordings, or the table of a manifest"
     )
     parser.add_argument("--recipe", default="finetune", help="of the training (default: finetune)")
     parser.add_argument("--out", type=path, required=True, help="folder for the run")

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", type=path, help="model file, or the folder of its run (default: the one that ships)"
     )
     parser.add_argument(
-        "--embeddings", type=path, help="take them from this .npz of soundalike embed, and embed nothing"
+        "--embeddings", type=path, help="take them from this table of soundalike embed, and embed nothing"
     )
     parser.add_argument(
         "--colour",
@@ -102,27 +102,17 @@ def _embed(files: list[Path], options: argparse.Namespace) -> Embedded:
 
 
 def _read(source: Path, files: list[Path], folder: Path) -> Embedded:
-    """Those of a file that ``soundalike embed`` wrote, in the order of ``files``."""
-    import zipfile
-
+    """Those of a table that ``soundalike embed`` wrote, in the order of ``files``."""
     import numpy as np
 
     from soundalike.audio.background import Failure
+    from soundalike.data.tables import read_failures, read_table
     from soundalike.model.embed_files import Embedded
 
-    wrong = f"{source}: not a .npz file of embeddings; give one that soundalike embed wrote."
-    if not source.is_file():
-        raise SoundalikeError(f"{source}: no such file; give a .npz that soundalike embed wrote.")
-    try:
-        with np.load(source, allow_pickle=False) as stored:
-            paths, vectors = stored["path"], stored["embedding"]
-            failed = dict(zip(stored["failed_path"].tolist(), stored["failed_reason"].tolist(), strict=True))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
-        raise SoundalikeError(wrong) from None
-    if paths.ndim != 1 or vectors.ndim != 2 or len(paths) != len(vectors) or vectors.dtype.kind != "f":
-        raise SoundalikeError(wrong)
-    row = {Path(name).resolve(): index for index, name in enumerate(paths.tolist())}
-    reasons = {Path(name).resolve(): reason for name, reason in failed.items()}
+    table = read_table(source, ("path", "embedding"))
+    vectors = table.columns["embedding"]
+    row = {path.resolve(): index for index, path in enumerate(table.paths)}
+    reasons = {path.resolve(): reason for path, reason in read_failures(source).items()}
     whole_files = [file.resolve() for file in files]
     found = [i for i, file in enumerate(whole_files) if file in row and np.isfinite(vectors[row[file]]).all()]
     if not found:
@@ -132,7 +122,7 @@ def _read(source: Path, files: list[Path], folder: Path) -> Embedded:
     left = sorted(set(range(len(files))) - set(found))
     return Embedded(
         paths=[files[i] for i in found],
-        vectors={"model": np.stack([vectors[row[whole_files[i]]] for i in found]).astype(np.float32)},
+        vectors={"model": np.stack([vectors[row[whole_files[i]]] for i in found])},
         failures=[
             Failure(files[i], reasons.get(whole_files[i], f"has no usable embedding in {source}.")) for i in left
         ],

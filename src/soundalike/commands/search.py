@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from soundalike.commands.arguments import name_broken, number, path, whole
+from soundalike.commands.arguments import TABLES, name_broken, number, path, whole
 from soundalike.core.errors import AudioError, SoundalikeError
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ HELP = "find the sounds of an index nearest to a sound, or those it has twice"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    parser.add_argument("queries", nargs="*", type=path, metavar="QUERY", help="audio files to search for")
+    parser.add_argument(
+        "queries", nargs="*", type=path, metavar="QUERY", help="audio files to search for, or tables that list them"
+    )
     parser.add_argument("--index", required=True, type=path, metavar="INDEX", help="that soundalike index wrote")
     parser.add_argument("--count", type=whole, help="nearest sounds for each query; default: 10")
     parser.add_argument("--from", dest="start", type=number, metavar="SECONDS", help="where in the query to begin")
@@ -32,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=number,
         help="similarity from which sounds are duplicates, without comparing their waveforms",
     )
-    parser.add_argument("--out", type=path, help="table to write instead of printing: .csv or .jsonl")
+    parser.add_argument("--out", type=path, help=f"table to write instead of printing: {TABLES}")
     parser.add_argument("--model", type=path, help="that made the index; default: found by what the index says of it")
     parser.add_argument("--device", default="cpu", help="default: cpu")
 
@@ -41,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     """Searches, and names the queries that could not be read."""
     from soundalike import load
     from soundalike.apps.search import Index
-    from soundalike.commands.rows import check_table, write_table
+    from soundalike.data.table_writer import check_table, open_table
 
     _check(options)
     if options.out is not None:
@@ -56,7 +58,9 @@ def run(options: argparse.Namespace) -> int:
         rows, broken = _search(index, options)
     if options.out is not None:
         first = ("group",) if options.duplicates else ("query", "rank")
-        write_table(rows, (*first, "similarity", "path", "identical"), options.out)
+        with open_table(options.out, (*first, "similarity", "path", "identical"), whole=True) as table:
+            for row in rows:
+                table.write(row)
         print(f"{options.out}: {len(rows):,} rows")
     return name_broken(broken)
 
@@ -81,30 +85,26 @@ def _check(options: argparse.Namespace) -> None:
         raise SoundalikeError(f"--seconds is {options.seconds:g}: it must be above 0.")
 
 
-def _search(index: Index, options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[tuple[Path, str]]]:
+def _search(index: Index, options: argparse.Namespace) -> tuple[list[tuple[Any, ...]], list[tuple[Path, str]]]:
     """Rows of a table, and the queries that could not be read."""
-    rows: list[dict[str, Any]] = []
+    from soundalike.data import tables
+
+    rows: list[tuple[Any, ...]] = []
     broken: list[tuple[Path, str]] = []
-    for query in options.queries:
+    places = [tables.paths_from_table(place) if tables.is_table(place) else [place] for place in options.queries]
+    queries = [query for listed in places for query in listed]
+    for query in queries:
         try:
             found = _found(index, query, options)
         except AudioError as error:
-            if len(options.queries) == 1:
+            if len(queries) == 1:
                 raise
             broken.append((query, str(error).removeprefix(f"{query}: ")))
             continue
         if options.out is None:
             _print(query, found)
         for rank, each in enumerate(found, 1):
-            rows.append(
-                {
-                    "query": str(query),
-                    "rank": rank,
-                    "similarity": round(each.similarity, 4),
-                    "path": str(each.path),
-                    "identical": each.identical,
-                }
-            )
+            rows.append((str(query), rank, each.similarity, str(each.path), each.identical))
     return rows, broken
 
 
@@ -131,23 +131,16 @@ def _print(query: Path, found: list[Found]) -> None:
         print(f"  {rank:>3}  {each.similarity:6.3f}  {each.path}{what}")
 
 
-def _duplicates(index: Index, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _duplicates(index: Index, options: argparse.Namespace) -> list[tuple[Any, ...]]:
     groups = index.duplicates(options.threshold, progress=True)
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     for place, group in enumerate(groups, 1):
         if options.out is None:
             print(f"{place}: {len(group)} sounds")
         for each in group:
             if options.out is None:
                 print(f"  {each.similarity:6.3f}  {each.path}{'  (identical contents)' if each.identical else ''}")
-            rows.append(
-                {
-                    "group": place,
-                    "similarity": round(each.similarity, 4),
-                    "path": str(each.path),
-                    "identical": each.identical,
-                }
-            )
+            rows.append((place, each.similarity, str(each.path), each.identical))
     if not groups:
         print("no duplicates", file=sys.stderr)
     return rows

@@ -7,10 +7,10 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from soundalike.commands.arguments import TASKS, check_apart, name_broken, number, path
+from soundalike.commands.arguments import TABLES, TASKS, check_apart, name_broken, number, path
 
 if TYPE_CHECKING:
-    from soundalike.apps.classifier import Lesson
+    from soundalike.apps.classifier import TrainingReport
 
 HELP = "teach a classifier from a folder per class"
 _MOST_SHOWN = 20  # classes up to which the confusion matrix is printed
@@ -23,24 +23,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "data",
         metavar="FOLDER",
         type=path,
-        help="folder with a sub-folder of sounds for each class, or a CSV table with the columns path and label",
+        help="folder with a sub-folder of sounds for each class, or a table with the columns path and label",
     )
     parser.add_argument("--out", type=path, required=True, help="file to write: encoder and classifier, .safetensors")
     parser.add_argument("--model", type=path, help="encoder: a model file or the folder of its run (default: shipped)")
-    parser.add_argument("--task", help=f"how FOLDER is read (default: told from it): {TASKS}")
+    parser.add_argument("--task", help=f"how FOLDER is read (default: recognised from it): {TASKS}")
     parser.add_argument(
         "--window",
         type=number,
-        help="seconds that are heard at once in long recordings (default: as long as the clips, 0.5 to 1)",
+        help="length of a window of a long recording in seconds (default: as long as the clips, 0.5 to 1)",
     )
-    parser.add_argument("--report", type=path, help="confusion matrix as a file: .html or .csv")
+    parser.add_argument("--report", type=path, help=f"confusion matrix as a file: .html, or a table ({TABLES})")
     parser.add_argument("--device", default="cpu", help="default: cpu")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Teaches, says how well that went, and names the files that were left out."""
+    """Trains a classifier, prints its accuracy, and names the files that were left out."""
     from soundalike import load
-    from soundalike.apps.classifier import hold_lesson, report
+    from soundalike.apps.classifier import report, teach_with_report
     from soundalike.core.memory import keep_freed_memory
 
     keep_freed_memory()
@@ -48,30 +48,30 @@ def run(options: argparse.Namespace) -> int:
     if options.report is not None:
         check_apart(options.report, [options.data])
     model = load(options.model, options.device)
-    lesson = hold_lesson(options.data, model, options.task, options.window, progress=True)
-    lesson.taught.save(options.out)
-    _print(lesson)
-    for warning in lesson.warnings:
+    training = teach_with_report(options.data, model, options.task, options.window, progress=True)
+    training.classifier.save(options.out)
+    _print(training)
+    for warning in training.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    for note in lesson.notes:
+    for note in training.notes:
         print(f"note: {note.path}: {note.reason}", file=sys.stderr)
     if options.report is not None:
-        report.write(lesson, options.report)
+        report.write(training, options.report)
         print(options.report)
     command = f"soundalike classify FILES --with {shlex.quote(str(options.out))}"
-    print(f"{options.out}: {len(lesson.taught.classes)} classes; {command}")
-    return name_broken((failure.path, failure.reason) for failure in lesson.failures)
+    print(f"{options.out}: {len(training.classifier.classes)} classes; {command}")
+    return name_broken((failure.path, failure.reason) for failure in training.failures)
 
 
-def _print(lesson: Lesson) -> None:
+def _print(training: TrainingReport) -> None:
     """Classes, accuracy, what is confused, and the matrix."""
-    clips, estimate = lesson.taught.about["clips"], lesson.estimate
+    clips, estimate = training.classifier.about["clips"], training.estimate
     width = max(map(len, clips))
     confusion = estimate.confusion if estimate else [[0] * len(clips)] * len(clips)
     for place, (label, count) in enumerate(clips.items()):
         tested = sum(confusion[place])
-        told = f"{confusion[place][place]} of {tested} told" if tested else "not tested"
-        print(f"{label:<{width}}  {count:>5} clip{'s' if count != 1 else ' '}  {told}")
+        right = f"{confusion[place][place]} of {tested} correct" if tested else "not tested"
+        print(f"{label:<{width}}  {count:>5} clip{'s' if count != 1 else ' '}  {right}")
     if estimate is None:
         return
     print(
@@ -79,15 +79,15 @@ def _print(lesson: Lesson) -> None:
         f"held out ({estimate.how}); always the largest class: {100 * estimate.chance:.1f} %"
     )
     if abs(estimate.balanced - estimate.accuracy) >= 0.01 or max(clips.values()) > 2 * min(clips.values()):
-        print(f"balanced accuracy {100 * estimate.balanced:.1f} %: the mean of what is told of each class")
+        print(f"balanced accuracy {100 * estimate.balanced:.1f} %: the mean of the classes' recalls")
     labels = list(clips)
     pairs = sorted(
         ((confusion[i][j], labels[i], labels[j]) for i in range(len(labels)) for j in range(len(labels)) if i != j),
         reverse=True,
     )
-    often = [f"{true} for {answer} ({count})" for count, true, answer in pairs[:3] if count]
+    often = [f"{true} for {predicted} ({count})" for count, true, predicted in pairs[:3] if count]
     if often:
-        print(f"most often taken: {', '.join(often)}")
+        print(f"most often confused: {', '.join(often)}")
     if 2 <= len(labels) <= _MOST_SHOWN:
         _print_matrix(labels, confusion)
 
@@ -96,7 +96,7 @@ def _print_matrix(labels: list[str], confusion: list[list[int]]) -> None:
     names = [label if len(label) <= _WIDEST else f"{label[: _WIDEST - 1]}…" for label in labels]
     width = max(map(len, names))
     cell = max(3, len(str(max(map(max, confusion)))), len(str(len(names))) + 1)
-    print(f"\n{'true class':<{max(width + 4, 10)}} answer")
+    print(f"\n{'true class':<{max(width + 4, 10)}} prediction")
     print(" " * (width + 4) + "".join(f"{place:>{cell}}" for place in range(1, len(names) + 1)))
     for place, (name, counts) in enumerate(zip(names, confusion, strict=True), start=1):
         print(f"{place:>2} {name:<{width}} " + "".join(f"{count or '.':>{cell}}" for count in counts))

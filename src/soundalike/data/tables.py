@@ -1,113 +1,196 @@
-"""Tables in and out: lists of files from CSV and parquet, embeddings as pandas data frames."""
+"""The one reader of tables: CSV, TSV, JSON lines, npz and parquet, told apart by their suffix.
+
+What one command writes (`table_writer`), every other reads: a column ``path`` (or ``file``, ``filename`` …), perhaps a
+column ``label``, perhaps an embedding. JSON lines, npz and parquet hold an embedding as one column ``embedding``, CSV
+and TSV as the columns ``e0``, ``e1`` and so on.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import io
+import json
+import os
+import re
 import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.core.extras import require
-from soundalike.model.embed_files import Embedded
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-SUFFIXES = (".csv", ".parquet", ".tsv")
-"""Of tables that list files."""
+LINES = (".jsonl", ".ndjson")
+SUFFIXES = (".csv", ".tsv", *LINES, ".npz", ".parquet")
+ALIASES = {
+    "path": ("path", "file", "filename", "file_name", "filepath", "file_path"),
+    "label": ("label", "class", "category"),
+    "fold": ("fold",),
+    "group": ("group",),
+    "split": ("split",),
+}
+"""What a column may be called, in either case; the first of the names goes before the others."""
 _DELIMITERS = (",", ";", "\t")
+_GLANCE = 1 << 16  # characters within which a header line ends
+_MOST_NAMED = 20  # columns that a sentence lists
+METADATA = b"soundalike.failures"  # of a parquet file
+_NO_UNICODE = re.compile(r"\\udc([89a-f][0-9a-f])")  # how text files and parquet hold a byte that is no UTF-8
 
 
-def paths_from_table(table_file: str | Path, column: str = "path") -> list[Path]:
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What was read of a table.
+
+    Attributes:
+        source: the file.
+        columns: name -> the cell of each row, as text without surrounding blanks, empty where there is none;
+            ``embedding`` -> (n, D), float32.
+        numbers: the number of each row in the file, counted as a spreadsheet or an editor does.
+    """
+
+    source: Path
+    columns: dict[str, Any]
+    numbers: list[int]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Each row as a dictionary of its cells."""
+        return [dict(zip(self.columns, cells, strict=True)) for cells in zip(*self.columns.values(), strict=True)]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The file of each row: relative to the table's folder or, where it is only there, to the working folder."""
+        return [_located(self.source, path) for path in self.columns["path"]]
+
+
+def read_table(
+    source: str | Path,
+    columns: Sequence[str] = ("path",),
+    required: Sequence[str] | None = None,
+    path_column: str | None = None,
+    empty: bool = False,
+) -> Table:
+    """Some columns of a table.
+
+    Args:
+        source: the table, with one of ``SUFFIXES``. A text file is UTF-8; that of CSV and TSV has commas, semicolons
+            or tabs between the cells, and a header line. Blank lines are left out.
+        columns: the columns to read, by their first name in ``ALIASES``; ``embedding`` becomes an array.
+        required: the columns that the table must have, with no cell empty; all of them where not given.
+        path_column: the name of the column ``path`` in this table, where it is none of its aliases.
+        empty: whether a table without rows is taken.
+
+    Raises:
+        SoundalikeError: it is no such table, lacks a column, has it twice, has no rows, or has a row that cannot be
+            used; the sentence names the row.
+    """
+    source = Path(source)
+    reader = _Reader(source, columns, columns if required is None else required, path_column)
+    found: dict[str, list[Any]] = {column: [] for column in columns}
+    numbers = []
+    try:
+        for number, cells in reader.rows():
+            for column in columns:
+                found[column].append(reader.checked(number, column, cells.get(column), found[column]))
+            numbers.append(number)
+    except UnicodeDecodeError:
+        raise SoundalikeError(f"{source}: not UTF-8 text; save the table in UTF-8.") from None
+    except _UNREADABLE as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise SoundalikeError(f"{source}: cannot be read ({error.strerror}).") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".")
+        raise SoundalikeError(f"{source}: not a table that can be read, or cut short ({reason}).") from None
+    if not numbers and not empty:
+        raise SoundalikeError(f"{source}: the table has no rows; give one that lists something.")
+    stacked = {
+        column: (np.stack(cells) if cells else np.zeros((0, 0), np.float32)) if column == "embedding" else cells
+        for column, cells in found.items()
+    }
+    return Table(source, stacked, numbers)
+
+
+def is_table(place: Path) -> bool:
+    """Whether a path is that of a table and not of a sound or a folder, by its suffix."""
+    return place.suffix.lower() in SUFFIXES and place.is_file()
+
+
+def paths_from_table(source: str | Path, column: str | None = None) -> list[Path]:
     """The files that a table lists, in its order, a file that is listed twice twice.
 
     Args:
-        table_file: ``.csv`` (UTF-8, with commas, semicolons or tabs between the cells), ``.tsv`` or ``.parquet``.
-        column: with the paths: absolute, or relative to the table's folder. Blank lines are left out.
+        source: the table, as `read_table` takes it.
+        column: the name of the column with the paths, where it is none of the aliases of ``path``. Paths are absolute,
+            or relative to the table's folder or the working folder.
 
     Raises:
-        SoundalikeError: it is no such table, has no such column or no rows, or a row has no path.
+        SoundalikeError: as `read_table`.
     """
-    table_file = Path(table_file)
-    paths = []
-    for row, cell in enumerate(_cells(table_file, column), start=1):
-        cell = cell.strip() if isinstance(cell, str) else cell
-        if not isinstance(cell, str) or not cell:
-            said = "is empty" if cell is None or cell == "" or cell != cell else f"holds {cell!r}, which is no path"
-            raise SoundalikeError(
-                f"{table_file}: the column {column!r} {said} in row {row} below the header; each row needs a path."
-            )
-        paths.append(table_file.parent / cell)
-    if not paths:
-        raise SoundalikeError(f"{table_file}: the table has no rows.")
-    return paths
+    return read_table(source, path_column=column).paths
 
 
 def read_embeddings(source: str | Path) -> tuple[list[Path], np.ndarray]:
     """What ``soundalike embed`` wrote.
 
     Args:
-        source: its ``.npz`` or ``.parquet`` file.
+        source: its table.
 
     Returns:
         The n files that could be embedded, and their embeddings (n, D), float32.
 
     Raises:
-        SoundalikeError: there is no such file, or it is not one of embeddings or not whole.
+        SoundalikeError: as `read_table`.
     """
-    source = Path(source)
-    suffix = source.suffix.lower()
-    if suffix not in (".npz", ".parquet"):
-        raise SoundalikeError(f"{source}: embeddings are read from .npz or .parquet, not {suffix or 'no suffix'!r}.")
-    if not source.is_file():
-        raise SoundalikeError(f"{source}: no such file; give one that soundalike embed wrote.")
-    try:
-        paths, vectors = (_npz if suffix == ".npz" else _embeddings_in_parquet)(source)
-    except KeyError as error:
-        raise SoundalikeError(
-            f"{source}: it holds no {error.args[0]!r}; give a file that soundalike embed wrote."
-        ) from None
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".")
-        raise SoundalikeError(
-            f"{source}: not a file of embeddings, or cut short ({reason}); give one that soundalike embed wrote."
-        ) from None
-    if vectors.ndim != 2 or len(vectors) != len(paths):
-        raise SoundalikeError(
-            f"{source}: {len(paths)} paths and embeddings of shape {vectors.shape} do not belong together; give a "
-            f"file that soundalike embed wrote."
-        )
-    return [Path(path) for path in paths], vectors.astype(np.float32, copy=False)
+    table = read_table(source, ("path", "embedding"), empty=True)
+    return [Path(path) for path in table.columns["path"]], table.columns["embedding"]
 
 
-def embeddings_frame(source: Embedded | str | Path, name: str | None = None) -> DataFrame:
-    """Embeddings as a data frame: a row for each file, a numeric column for each number.
+def read_failures(source: Path) -> dict[Path, str]:
+    """The files that ``soundalike embed`` left out, each with its reason; none of a table that does not hold them."""
+    with contextlib.suppress(*_UNREADABLE, LookupError, SoundalikeError):
+        if source.suffix.lower() == ".npz":
+            with np.load(source, allow_pickle=False) as file:
+                failures = zip(file["failed_path"].tolist(), file["failed_reason"].tolist(), strict=True)
+                return {_located(source, path): reason for path, reason in failures}
+        if source.suffix.lower() == ".parquet":
+            listed = json.loads(pyarrow_for(source).parquet.read_schema(source).metadata[METADATA])
+            return {_located(source, each["path"]): each["reason"] for each in listed}
+    return {}
 
-    Labels are joined to it by path: ``labels.join(frame, on="path")``; ``frame.reset_index()`` makes the paths a
-    column.
 
-    Args:
-        source: what `embed_files` returned, or the ``.npz`` or ``.parquet`` file that ``soundalike embed`` wrote.
-        name: of the embedder, where `embed_files` had several.
+def columns_in(source: Path) -> set[str]:
+    """The columns of ``ALIASES`` that a file has; none where it is no table."""
+    reader = _Reader(source, tuple(ALIASES), (), None)
+    with contextlib.suppress(*_UNREADABLE, SoundalikeError):
+        next(reader.rows(), None)
+    return set(reader.places)
 
-    Returns:
-        Of shape (n, D): the index ``path`` holds strings, the columns ``e0``, ``e1`` and so on float32.
+
+def suffix_of(file: Path, others: tuple[str, ...] = ()) -> str:
+    """The suffix of a table, in lower case.
 
     Raises:
-        SoundalikeError: as `read_embeddings`, or there is no such embedder.
+        SoundalikeError: it is none of ``SUFFIXES``.
     """
-    import pandas
+    suffix = file.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise SoundalikeError(
+            f"{file}: tables are {', '.join(others + SUFFIXES[:-1])} or {SUFFIXES[-1]}, not {suffix or 'no suffix'!r}."
+        )
+    return suffix
 
-    if isinstance(source, Embedded):
-        paths, vectors = source.paths, _of(source, name)
-    else:
-        paths, vectors = read_embeddings(source)
-    index = pandas.Index([str(path) for path in paths], name="path")
-    return pandas.DataFrame(vectors, index=index, columns=column_names(vectors.shape[1]))
+
+def pyarrow_for(file: Path) -> Any:
+    """The package ``pyarrow`` with its ``parquet``, for a file.
+
+    Raises:
+        MissingPackagesError: it is not installed.
+    """
+    require(f"{file}: parquet", "pyarrow")
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
+    return pyarrow
 
 
 def column_names(size: int) -> list[str]:
@@ -115,97 +198,190 @@ def column_names(size: int) -> list[str]:
     return [f"e{number}" for number in range(size)]
 
 
-def _of(embedded: Embedded, name: str | None) -> np.ndarray:
-    names = list(embedded.vectors)
-    if name is None and len(names) == 1:
-        name = names[0]
-    if name is None:
-        raise SoundalikeError(f"there are {len(names)} embedders; name one of them. Known: {', '.join(names)}.")
-    if name not in embedded.vectors:
-        raise SoundalikeError(f"no embedder is called {name!r}: {nearest(name, names)}")
-    return embedded.vectors[name]
+# reading
 
 
-def _cells(source: Path, column: str) -> list[Any]:
-    """What stands in a column."""
-    suffix = source.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise SoundalikeError(f"{source}: a table of files is .csv, .tsv or .parquet, not {suffix or 'no suffix'!r}.")
-    if not source.is_file():
-        raise SoundalikeError(f"{source}: no such table.")
-    try:
-        if suffix == ".parquet":
-            table = _parquet(source, [column])
-            names = [str(name) for name in table.columns]
-            rows = table[column].tolist() if column in names else []
-        else:
-            names, rows = _text(source, column)
-    except UnicodeDecodeError:
-        raise SoundalikeError(f"{source}: not UTF-8 text; save the table as CSV in UTF-8.") from None
-    except (OSError, ValueError, csv.Error) as error:  # those of pyarrow are ValueErrors
-        reason = (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".")
-        raise SoundalikeError(f"{source}: not a table that can be read ({reason}).") from None
-    if column not in names:
-        raise SoundalikeError(f"{source}: the table has no column {column!r}; {nearest(column, names)}")
-    return rows
+def _located(source: Path, path: str) -> Path:
+    beside = source.parent / path
+    return Path(path) if not os.path.exists(beside) and os.path.exists(path) else beside
 
 
-def _text(source: Path, column: str) -> tuple[list[str], list[str]]:
-    """The header of a table in a text file, and the cells of a column, of rows that are not blank."""
-    text = source.read_text(encoding="utf-8-sig")
-    delimiter = _delimiter(text, column)
-    table = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-    if not table or not any(table[0]):
-        raise ValueError("its first line is empty")
-    names = [name.strip() for name in table[0]]
-    place = names.index(column) if column in names else len(names)
-    cells = []
-    for number, row in enumerate(table[1:], start=1):
-        if any(cell.strip() for cell in row[len(names) :]):
-            raise ValueError(
-                f"row {number} below the header has {len(row)} cells, and the header {len(names)}: put quotes around "
-                f"a cell that has {delimiter!r} in it"
-            )
-        if any(cell.strip() for cell in row):
-            cells.append(row[place] if place < len(row) else "")
-    return names, cells
+_UNREADABLE = (OSError, ValueError, TypeError, EOFError, RuntimeError, csv.Error, zipfile.BadZipFile)
+"""What the readers of formats raise at a file that is none; the errors of pyarrow are among them."""
 
 
-def _delimiter(text: str, column: str) -> str:
-    """What stands between the cells: what sets the column apart in the header line, or makes the most cells of it."""
-    first = text.split("\n", 1)[0]
+@dataclass(eq=False)
+class _Reader:
+    """The wanted columns of a file, row by row; ``places``: wanted column -> where it is among those of the file."""
 
-    def merit(delimiter: str) -> tuple[bool, int]:
-        cells = [cell.strip().strip('"') for cell in first.split(delimiter)]
-        return column in cells, len(cells)
+    source: Path
+    columns: Sequence[str]
+    required: Sequence[str]
+    path_column: str | None
+    places: dict[str, Any] = field(default_factory=dict)
 
-    return max(_DELIMITERS, key=merit)
+    def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The number of each row, and its cells by column."""
+        suffix = suffix_of(self.source)
+        if not self.source.is_file():
+            raise SoundalikeError(f"{self.source}: no such file; give a table that is there.")
+        if suffix in LINES:
+            return self._lines()
+        if suffix in (".npz", ".parquet"):
+            columns = self._npz() if suffix == ".npz" else self._parquet()
+            if len({len(cells) for cells in columns.values()}) > 1:
+                shapes = ", ".join(f"{column} {np.shape(cells)}" for column, cells in columns.items())
+                raise SoundalikeError(
+                    f"{self.source}: columns of different lengths do not belong together ({shapes})."
+                )
+            rows = zip(*columns.values(), strict=True)
+            return enumerate((dict(zip(columns, cells, strict=True)) for cells in rows), start=1)
+        return self._text()
 
+    def find(self, names: Sequence[str], required: Sequence[str]) -> None:
+        """Looks for the wanted columns among those of the file."""
+        given = [name.strip().lower() for name in names]
+        last = {name: place for place, name in enumerate(given)}
+        places: dict[str, Any] = {}
+        for column in self.columns:
+            literal = self.path_column if column == "path" else None
+            aliases = (literal,) if literal else ALIASES.get(column, (column,))
+            found = [place for place, name in enumerate(given) if name == aliases[0].lower()]
+            found = found or [place for place, name in enumerate(given) if name in aliases]
+            if len(found) > 1:
+                which = " and ".join(repr(names[place].strip()) for place in found)
+                where = ", ".join(str(place + 1) for place in found)
+                raise SoundalikeError(
+                    f"{self.source}: duplicate column {column!r}: columns {where} are {which}; keep one."
+                )
+            if found:
+                places[column] = found[0]
+            elif column == "embedding" and "e0" in last:
+                places[column] = [last[name] for name in column_names(len(given)) if name in last]
+            elif column in required:
+                known = [name.strip() for name in names]
+                more = f" (and {len(known) - _MOST_NAMED} more)" if len(known) > _MOST_NAMED else ""
+                hint = nearest(aliases[0], known[:_MOST_NAMED]).removesuffix(".")
+                made = "; soundalike embed writes it" if column == "embedding" else ""
+                raise SoundalikeError(
+                    f"{self.source}: the table has no column {' or '.join(map(repr, aliases))}{made}; {hint}{more}."
+                )
+        self.places = places
 
-def _parquet(source: Path, columns: list[str]) -> Any:
-    """Those of the columns of a parquet file that it has, or all of them where it lacks one."""
-    require(f"{source}: reading parquet", "pyarrow")
-    import pyarrow.parquet  # type: ignore[import-untyped]
+    def _picked(self, cells: Sequence[Any]) -> dict[str, Any]:
+        return {
+            column: [cells[each] for each in place] if isinstance(place, list) else cells[place]
+            for column, place in self.places.items()
+        }
 
-    names = pyarrow.parquet.read_schema(source).names
-    wanted = columns if all(column in names for column in columns) else names
-    return pyarrow.parquet.ParquetFile(source).read(columns=wanted).to_pandas()
+    def _text(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        with self.source.open(encoding="utf-8-sig", newline="") as stream:
+            delimiter = self._delimiter(stream.readline(_GLANCE))
+            stream.seek(0)
+            table = csv.reader(stream, delimiter=delimiter)
+            names = next(table, [])
+            if not any(names):
+                raise SoundalikeError(
+                    f"{self.source}: not a table: the first line has to name the columns, and it is empty."
+                )
+            self.find(names, self.required)
+            for number, cells in enumerate(table, start=2):
+                if any(cell.strip() for cell in cells[len(names) :]):
+                    raise SoundalikeError(
+                        f"{self.source}: row {number} has {len(cells)} cells, and the header {len(names)}: put quotes "
+                        f"around a cell that has {delimiter!r} in it."
+                    )
+                if any(cell.strip() for cell in cells):
+                    yield number, self._picked(cells + [""] * (len(names) - len(cells)))
 
+    def _delimiter(self, first: str) -> str:
+        """What stands between the cells: what sets most of the known columns apart, or makes the most cells."""
+        known = {name for names in ALIASES.values() for name in names} | {column.lower() for column in self.columns}
+        known.add((self.path_column or "path").lower())
 
-def _npz(source: Path) -> tuple[list[str], np.ndarray]:
-    with np.load(source, allow_pickle=False) as file:
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError("it holds a single array")
-        for name in ("path", "embedding"):
-            if name not in file.files:
-                raise KeyError(name)
-        return file["path"].tolist(), file["embedding"]
+        def merit(delimiter: str) -> tuple[int, int]:
+            with contextlib.suppress(csv.Error):
+                cells = next(csv.reader([first], delimiter=delimiter), [])
+                return len({cell.strip().lower() for cell in cells} & known), len(cells)
+            return 0, 0
 
+        return max(_DELIMITERS, key=merit)
 
-def _embeddings_in_parquet(source: Path) -> tuple[list[str], np.ndarray]:
-    table = _parquet(source, ["path", "embedding"])
-    for name in ("path", "embedding"):
-        if name not in table.columns:
-            raise KeyError(name)
-    vectors = [np.asarray(vector, np.float32) for vector in table["embedding"]]
-    return table["path"].tolist(), np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
+    def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        names: list[str] = []
+        with self.source.open(encoding="utf-8-sig") as stream:
+            for number, line in enumerate(stream, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError):
+                    row = None
+                if not isinstance(row, dict):
+                    raise SoundalikeError(
+                        f"{self.source}: row {number} is not a JSON object, or cut short; correct it or take it out."
+                    )
+                if list(row) != names:
+                    self.find(list(row), () if names else self.required)  # an empty cell may be left out of later rows
+                    names = list(row)
+                yield number, self._picked(list(row.values()))
+
+    def _npz(self) -> dict[str, Any]:
+        with np.load(self.source, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("it holds a single array")
+            self.find(file.files, self.required)
+            columns = self._gathered(file.files, {name: file[name] for name in self._names(file.files)})
+        for column, array in columns.items():
+            if array.ndim != (2 if column == "embedding" else 1):
+                raise SoundalikeError(f"{self.source}: {column!r} has shape {array.shape}, which is no column.")
+        return {column: array if column == "embedding" else array.tolist() for column, array in columns.items()}
+
+    def _parquet(self) -> dict[str, Any]:
+        with pyarrow_for(self.source).parquet.ParquetFile(self.source) as file:
+            names = file.schema_arrow.names
+            self.find(names, self.required)
+            table = file.read(columns=self._names(names))
+        texts = {names[place] for column, place in self.places.items() if column != "embedding"}
+        held = {
+            name: table[name].to_pylist() if name in texts else table[name].to_numpy() for name in self._names(names)
+        }
+        return self._gathered(names, held)
+
+    def _names(self, names: Sequence[str]) -> list[str]:
+        """Those of the file's columns that are wanted."""
+        places = [each for place in self.places.values() for each in (place if isinstance(place, list) else [place])]
+        return [names[place] for place in places]
+
+    def _gathered(self, names: Sequence[str], held: Mapping[str, Any]) -> dict[str, Any]:
+        """The wanted columns out of those of the file, by name."""
+        return {
+            column: np.stack([held[names[each]] for each in place], 1)
+            if isinstance(place, list)
+            else held[names[place]]
+            for column, place in self.places.items()
+        }
+
+    def checked(self, number: int, column: str, value: Any, before: Sequence[Any]) -> Any:
+        """A cell as `Table` holds it; ``before``: those above it."""
+        where = f"{self.source}: row {number}, column {column!r}"
+        if column == "embedding":
+            try:
+                vector = np.asarray(value, np.float32)
+            except (ValueError, TypeError):
+                vector = np.zeros(0, np.float32)
+            if vector.ndim != 1 or not len(vector) or (before and len(vector) != len(before[0])):
+                many = f"{len(before[0])} " if before else ""
+                raise SoundalikeError(f"{where}: not a list of {many}numbers, or cut short; take the row out.")
+            return vector
+        if value is None or value != value:  # pandas writes NaN where nothing is
+            value = ""
+        if not isinstance(value, str):
+            if column == "path" or not isinstance(value, (bool, int, float)):
+                what = "path" if column == "path" else "text"
+                raise SoundalikeError(f"{where}: the cell holds {value!r}, which is no {what}; correct it.")
+            value = str(value)
+        value = value.strip()
+        if not value and column in self.required:
+            raise SoundalikeError(f"{where}: the cell is empty; fill it, or take the row out.")
+        return _NO_UNICODE.sub(lambda byte: chr(0xDC00 + int(byte[1], 16)), value) if column == "path" else value

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,8 @@ from soundalike.audio import read
 from soundalike.core import random
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.data import datasets
+from soundalike.data.table_writer import open_table
+from soundalike.data.tables import read_table
 
 if TYPE_CHECKING:
     from soundalike.audio.background import Failure
@@ -209,41 +209,39 @@ class TrainingClips:
         """Writes which clips a run heard, which labels it saw, and why files were left out.
 
         Args:
-            path: of the table: path, label, labelled, heard, reason.
+            path: table to write: path, label, labelled, heard, reason.
         """
-        partial = path.with_name(path.name + ".part")
-        with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
-            table = csv.writer(stream)
-            table.writerow(_RECORD)
+        with open_table(path, _RECORD, whole=True) as table:
             notes = {note.path: note.reason for note in self._cache.notes}
             for clip, label, seen, was in zip(self.paths, self.codes, self.labelled, self.heard, strict=True):
                 name = self.classes[label] if label >= 0 else ""
-                table.writerow((clip, name, int(seen), int(was), notes.get(clip, "")))
+                table.write((str(clip), name, int(seen), int(was), notes.get(clip, "")))
             for failure in self.failures:
-                table.writerow((failure.path, "", 0, 0, failure.reason))
-        os.replace(partial, path)
+                table.write((str(failure.path), "", 0, 0, failure.reason))
 
 
 def heard_clips(record: Path) -> list[tuple[str, str, str]]:
     """Path, label and whether it was seen, of the clips that a run heard, as `TrainingClips.record` wrote them."""
-    return [(row["path"], row["label"], row["labelled"]) for row in _rows(record) if row["heard"] == "1"]
+    return [(row["path"], row["label"], row["labelled"]) for row in read_record(record) if row["heard"] == "1"]
 
 
 def left_out(record: Path) -> list[tuple[str, str]]:
     """The files that a run could not hear, and why."""
     return [
-        (row["path"], row["reason"]) for row in _rows(record) if row["reason"] and row["label"] + row["heard"] == "0"
+        (row["path"], row["reason"])
+        for row in read_record(record)
+        if row["reason"] and row["label"] + row["heard"] == "0"
     ]
 
 
 def noted(record: Path) -> list[tuple[str, str]]:
     """The files that a run heard though they are not whole, and what is wrong with them."""
-    return [(row["path"], row["reason"]) for row in _rows(record) if row["reason"] and row["heard"] == "1"]
+    return [(row["path"], row["reason"]) for row in read_record(record) if row["reason"] and row["heard"] == "1"]
 
 
-def _rows(record: Path) -> list[dict[str, str]]:
-    with record.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+def read_record(record: Path) -> list[dict[str, str]]:
+    """The rows that `TrainingClips.record` wrote."""
+    return read_table(record, _RECORD, ("path",), empty=True).rows()
 
 
 def choose_labels(codes: np.ndarray, classes: Sequence[str], fraction: float, seed: int) -> np.ndarray:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from soundalike.audio.background import MOST_WAITING, Failure, LookAhead, decoded_samples, failure, file_progress
 from soundalike.audio.read import Decoded, check_rate
 from soundalike.audio.stream import LongSound, open_sound
-from soundalike.core.errors import AudioError, SoundalikeError
-from soundalike.core.extras import require
-from soundalike.core.files import check_file, replacing
+from soundalike.core.errors import AudioError, SoundalikeError, nearest
+from soundalike.data.table_writer import check_table, open_table
+from soundalike.data.tables import column_names, read_embeddings
 from soundalike.model.journal import Entry, Journal, stamps
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _MOST_IN_BATCH = MOST_WAITING  # samples that an embedder is handed at once
 
@@ -153,73 +155,65 @@ def embed_files(
     )
 
 
-def check_out(out: str | Path) -> Path:
-    """Whether embeddings can be saved there, to be asked before any work is done.
-
-    Args:
-        out: the file to write, ``.npz`` or ``.parquet``; its folder is made when saving.
-
-    Returns:
-        It as a path.
-
-    Raises:
-        SoundalikeError: if the suffix is another, pyarrow is needed and missing, or the place is not writable.
-    """
-    out = Path(out)
-    suffix = out.suffix.lower()
-    if suffix not in (".npz", ".parquet"):
-        raise SoundalikeError(f"{out}: embeddings are saved as .npz or .parquet, not as {suffix or 'no suffix'!r}.")
-    if suffix == ".parquet":
-        require(f"{out}: writing parquet", "pyarrow")
-    check_file(out)
-    return out
-
-
 def save(embedded: Embedded, out: str | Path, name: str) -> None:
-    """Write one embedder's embeddings to a file, whole or not at all.
+    """Write one embedder's embeddings to a table, whole or not at all.
 
     ``.npz`` holds the arrays ``path``, ``embedding`` (n, D), ``failed_path`` and ``failed_reason``, and loads
     without pickle. ``.parquet`` holds the columns ``path`` and ``embedding`` (a list of floats), and the failures
-    as JSON under ``soundalike.failures`` in its metadata.
+    as JSON under ``soundalike.failures`` in its metadata. JSON lines hold ``path`` and ``embedding``, CSV and TSV
+    ``path`` and a column for each number.
 
     Args:
         embedded: what ``embed_files`` returned.
-        out: the file to write, ``.npz`` or ``.parquet``.
+        out: the file to write, with one of ``tables.SUFFIXES``.
         name: of the embedder.
 
     Raises:
-        SoundalikeError: as ``check_out``, or the file cannot be written.
+        SoundalikeError: as ``check_table``, or the file cannot be written.
     """
-    out = check_out(out)
+    out = check_table(out)
     vectors = embedded.vectors[name].astype(np.float32, copy=False)
-    with replacing(out) as partial, partial.open("wb") as stream:
-        (_write_npz if out.suffix.lower() == ".npz" else _write_parquet)(stream, embedded, vectors)
+    failures = {str(failure.path): failure.reason for failure in embedded.failures}
+    with open_table(out, ("path", "embedding"), whole=True, size=vectors.shape[1], failures=failures) as table:
+        for path, vector in zip(embedded.paths, vectors, strict=True):
+            table.write((str(path), vector))
 
 
-def _write_npz(stream: IO[bytes], embedded: Embedded, vectors: np.ndarray) -> None:
-    np.savez(
-        stream,
-        path=np.array([str(path) for path in embedded.paths], dtype=str),
-        embedding=vectors,
-        failed_path=np.array([str(failure.path) for failure in embedded.failures], dtype=str),
-        failed_reason=np.array([failure.reason for failure in embedded.failures], dtype=str),
-    )
+def embeddings_frame(source: Embedded | str | Path, name: str | None = None) -> DataFrame:
+    """Embeddings as a data frame: a row for each file, a numeric column for each number.
+
+    Labels are joined to it by path: ``labels.join(frame, on="path")``; ``frame.reset_index()`` makes the paths a
+    column.
+
+    Args:
+        source: what `embed_files` returned, or the table that ``soundalike embed`` wrote.
+        name: of the embedder, where `embed_files` had several.
+
+    Returns:
+        Of shape (n, D): the index ``path`` holds strings, the columns ``e0``, ``e1`` and so on float32.
+
+    Raises:
+        SoundalikeError: as `read_embeddings`, or there is no such embedder.
+    """
+    import pandas
+
+    if isinstance(source, Embedded):
+        paths, vectors = source.paths, _of(source, name)
+    else:
+        paths, vectors = read_embeddings(source)
+    index = pandas.Index([str(path) for path in paths], name="path")
+    return pandas.DataFrame(vectors, index=index, columns=column_names(vectors.shape[1]))
 
 
-def _write_parquet(stream: IO[bytes], embedded: Embedded, vectors: np.ndarray) -> None:
-    import pyarrow  # type: ignore[import-untyped]
-    import pyarrow.parquet  # type: ignore[import-untyped]
-
-    # File names need not be valid Unicode, parquet strings must be.
-    paths = [str(path).encode("utf-8", "backslashreplace").decode() for path in embedded.paths]
-    failures = json.dumps([{"path": str(failure.path), "reason": failure.reason} for failure in embedded.failures])
-    table = pyarrow.table(
-        {
-            "path": pyarrow.array(paths, pyarrow.string()),
-            "embedding": pyarrow.array(list(vectors), pyarrow.list_(pyarrow.float32())),
-        }
-    ).replace_schema_metadata({"soundalike.failures": failures})
-    pyarrow.parquet.write_table(table, stream)
+def _of(embedded: Embedded, name: str | None) -> np.ndarray:
+    names = list(embedded.vectors)
+    if name is None and len(names) == 1:
+        name = names[0]
+    if name is None:
+        raise SoundalikeError(f"there are {len(names)} embedders; name one of them. Known: {', '.join(names)}.")
+    if name not in embedded.vectors:
+        raise SoundalikeError(f"no embedder is called {name!r}: {nearest(name, names)}")
+    return embedded.vectors[name]
 
 
 def _found(journal: Journal, files: Sequence[Path], progress: bool) -> dict[int, Entry]:

@@ -12,7 +12,7 @@ from soundalike.core.files import replacing
 
 FORMAT = "soundalike-1"
 BESIDE = "beside."
-"""Before the names of tensors in a model's file that are not the model's: a classifier that was taught, say."""
+"""Before the names of tensors in a model's file that are not the model's: those of a sound classifier, say."""
 
 
 def write(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:

@@ -203,6 +203,17 @@ class Recipe:
                 values[key] = value
         return Recipe(self.name, sections)
 
+    def place(self, key: str) -> tuple[str, ...]:
+        """Where a key as a person writes it belongs: ``("training", "seed")`` of ``seed``.
+
+        Args:
+            key: key as `override` takes it.
+
+        Raises:
+            SoundalikeError: the key is unknown or ambiguous.
+        """
+        return self._locate(key.removesuffix(".name"), self.sections)
+
     def _locate(self, key: str, sections: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         """Section, key and what is inside it, of a key as a person writes it."""
         first, *rest = key.replace("-", "_").split(".")

@@ -126,9 +126,10 @@ def _check_clips(out: Path, clips: TrainingClips) -> None:
     record = out / CLIPS
     if not record.is_file():
         return
-    clips.record(record.with_suffix(".now"))
-    before, now = heard_clips(record), heard_clips(record.with_suffix(".now"))
-    record.with_suffix(".now").unlink()
+    current = record.with_name(f".now-{CLIPS}")
+    clips.record(current)
+    before, now = heard_clips(record), heard_clips(current)
+    current.unlink()
     if before != now:
         changed = sorted({*before} ^ {*now}) or sorted(now)
         raise SoundalikeError(

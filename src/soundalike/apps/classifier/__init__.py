@@ -1,8 +1,19 @@
-"""Somebody's own sounds: a classifier on a frozen encoder, what it says of files, and time lines of long ones."""
+"""A classifier of labelled sounds on a frozen encoder: its training, its predictions for files and long recordings."""
 
-from soundalike.apps.classifier.answer import NONE, Answer
-from soundalike.apps.classifier.lesson import Lesson, hold_lesson, teach
-from soundalike.apps.classifier.taught import SHARE, Taught, load_taught
-from soundalike.apps.classifier.timeline import Event, time_line
+from soundalike.apps.classifier.classifier import NONE, SHARE, Prediction, SoundClassifier, load_classifier
+from soundalike.apps.classifier.recordings import Event, time_line
+from soundalike.apps.classifier.report import TrainingReport
+from soundalike.apps.classifier.teaching import teach, teach_with_report
 
-__all__ = ["NONE", "SHARE", "Answer", "Event", "Lesson", "Taught", "hold_lesson", "load_taught", "teach", "time_line"]
+__all__ = [
+    "NONE",
+    "SHARE",
+    "Event",
+    "Prediction",
+    "SoundClassifier",
+    "TrainingReport",
+    "load_classifier",
+    "teach",
+    "teach_with_report",
+    "time_line",
+]

@@ -1,17 +1,39 @@
-"""The confusion matrix of what was taught, as a page or a table."""
+"""The report on the training of a classifier, and its confusion matrix as a page or a table."""
 
 from __future__ import annotations
 
-import csv
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import check_file
+from soundalike.core.files import check_file, replacing
+from soundalike.data.table_writer import check_table, open_table
 
 if TYPE_CHECKING:
-    from soundalike.apps.classifier.lesson import Lesson
+    from soundalike.apps.classifier.classifier import SoundClassifier
+    from soundalike.apps.classifier.cross_validation import Estimate
+    from soundalike.audio.background import Failure
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingReport:
+    """A trained classifier, and how its training went.
+
+    Attributes:
+        classifier: the classifier.
+        estimate: its accuracy on clips that were held out; None where none could be.
+        warnings: what is wrong with the clips, a sentence each.
+        failures: the files that could not be read, and why.
+        notes: files that could be used, and what is wrong with them.
+    """
+
+    classifier: SoundClassifier
+    estimate: Estimate | None
+    warnings: list[str]
+    failures: list[Failure]
+    notes: list[Failure]
 
 
 def check_places(out: Path, report: Path | None) -> None:
@@ -20,54 +42,55 @@ def check_places(out: Path, report: Path | None) -> None:
     Raises:
         SoundalikeError: a place is a folder or not writable, or a suffix is another.
     """
-    for place, suffixes in ((out, (".safetensors",)), (report, (".html", ".csv"))):
-        if place is None:
-            continue
-        check_file(place)
-        if place.suffix.lower() not in suffixes:
-            raise SoundalikeError(f"{place}: its name has to end in {' or '.join(suffixes)}.")
+    check_file(out)
+    if out.suffix.lower() != ".safetensors":
+        raise SoundalikeError(f"{out}: its name has to end in .safetensors.")
+    if report is not None and report.suffix.lower() == ".html":
+        check_file(report)
+    elif report is not None:
+        check_table(report, (".html",))
 
 
-def write(lesson: Lesson, out: Path) -> None:
+def write(report: TrainingReport, out: Path) -> None:
     """Writes the confusion matrix.
 
     Args:
-        lesson: what came of teaching.
-        out: ``.csv`` for a table (true class, a column for each answer), ``.html`` for a page that needs nothing else.
+        report: report of the training.
+        out: ``.html`` for a page that needs nothing else; otherwise a table (true class, a column for each predicted
+            class).
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-        if out.suffix.lower() == ".html":
-            stream.write(_page(lesson))
-            return
-        classes = lesson.taught.classes
-        rows = lesson.estimate.confusion if lesson.estimate else [[0] * len(classes)] * len(classes)
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["true class", *classes])
-        writer.writerows([label, *counts] for label, counts in zip(classes, rows, strict=True))
+    if out.suffix.lower() == ".html":
+        with replacing(out, "the page") as partial:
+            partial.write_text(_page(report), encoding="utf-8", errors="backslashreplace")
+        return
+    classes = report.classifier.classes
+    rows = report.estimate.confusion if report.estimate else [[0] * len(classes)] * len(classes)
+    with open_table(out, ["true class", *classes], whole=True) as table:
+        for label, counts in zip(classes, rows, strict=True):
+            table.write([label, *counts])
 
 
-def _page(lesson: Lesson) -> str:
+def _page(report: TrainingReport) -> str:
     from importlib.resources import files
 
     style = files("soundalike.eval.probe").joinpath("report.css").read_text(encoding="utf-8")
-    warnings = "".join(f"<li>{escape(warning)}</li>" for warning in lesson.warnings)
-    clips = lesson.taught.about["clips"]
+    warnings = "".join(f"<li>{escape(warning)}</li>" for warning in report.warnings)
+    clips = report.classifier.about["clips"]
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>What was taught</title>
+<title>Training report</title>
 <style>
 {style}
 </style>
 </head>
 <body>
 <main>
-<h1>What was taught</h1>
+<h1>Training report</h1>
 <p>{len(clips)} classes, {sum(clips.values())} clips.</p>
-{_estimate(lesson)}
+{_estimate(report)}
 {f"<h3>Warnings</h3><ul>{warnings}</ul>" if warnings else ""}
 </main>
 </body>
@@ -75,20 +98,20 @@ def _page(lesson: Lesson) -> str:
 """
 
 
-def _estimate(lesson: Lesson) -> str:
+def _estimate(report: TrainingReport) -> str:
     from soundalike.eval.probe.figures import confusion_table
     from soundalike.eval.probe.score import Predictions, ProbeScore, TaskScore
 
-    estimate = lesson.estimate
+    estimate = report.estimate
     if estimate is None:
         return "<p>No clip could be held out.</p>"
     probe = ProbeScore(estimate.accuracy, estimate.std, [], estimate.confusion, Predictions([], [], []))
     score = TaskScore(
-        "taught",
-        lesson.taught.classes,
+        "training set",
+        report.classifier.classes,
         estimate.tested,
         estimate.chance,
-        lesson.taught.model.size,
+        report.classifier.model.size,
         {"linear": probe},
         0.0,
     )
@@ -96,5 +119,5 @@ def _estimate(lesson: Lesson) -> str:
         f"<p>Accuracy <b>{100 * estimate.accuracy:.1f} % ± {100 * estimate.std:.1f}</b> on {estimate.tested} clips "
         f"that were held out ({escape(estimate.how)}); balanced {100 * estimate.balanced:.1f} %; always "
         f"the largest class: {100 * estimate.chance:.1f} %.</p>"
-        f"<p>True classes down, answers across.</p>{confusion_table(score, 'linear')}"
+        f"<p>True classes down, predicted classes across.</p>{confusion_table(score, 'linear')}"
     )

@@ -1,4 +1,4 @@
-"""What is heard of a waveform: how loud it is, where the sound in it begins and ends, where it is loudest."""
+"""A waveform's level, the part of it that is audible, and its loudest window."""
 
 from __future__ import annotations
 

@@ -1,106 +1,36 @@
-"""Answers and events as CSV, JSON lines and Audacity labels, written as they come."""
+"""Answers and events as rows of a table, and as Audacity labels."""
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any
 
-from soundalike.apps.classifier.answer import Answer
-from soundalike.apps.classifier.timeline import Event
+from soundalike.apps.classifier.classifier import Prediction
+from soundalike.apps.classifier.recordings import Event
 from soundalike.audio import read
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import check_file, make_folder
-
-SUFFIXES = (".csv", ".jsonl", ".ndjson")
+from soundalike.core.files import make_folder
 
 
-class Table:
-    """Rows that are on disk as soon as they are known.
-
-    Args:
-        stream: what is written to.
-        columns: of a row.
-        lines: whether as JSON lines; as CSV otherwise.
-    """
-
-    def __init__(self, stream: IO[str], columns: list[str], lines: bool) -> None:
-        self.stream, self.columns, self.lines = stream, columns, lines
-        self.csv = csv.writer(stream, lineterminator="\n")
-        if not lines:
-            self.csv.writerow(columns)
-
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Adds one row: a value for each column, None where there is none."""
-        values = {column: _rounded(row.get(column)) for column in self.columns}
-        if self.lines:
-            # what is no Unicode in a name the stream writes as \\udcxx, which is JSON for it
-            self.stream.write(json.dumps(values, ensure_ascii=False) + "\n")
-        else:
-            self.csv.writerow(["" if value is None else value for value in values.values()])
-        self.stream.flush()
-
-
-def check_table(out: Path | None) -> None:
-    """Whether rows can be written there, to be asked before any work is done.
-
-    Raises:
-        SoundalikeError: the suffix is none of ``SUFFIXES``, or the place is not writable.
-    """
-    if out is None:
-        return
-    if out.suffix.lower() not in SUFFIXES:
-        raise SoundalikeError(f"{out}: results are written as .csv or .jsonl, not as {out.suffix or 'no suffix'!r}.")
-    check_file(out)
-
-
-@contextmanager
-def open_table(out: Path | None, columns: list[str]) -> Iterator[Table]:
-    """A table in a file, JSON lines if its name says so; CSV on stdout where there is none."""
-    if out is None:
-        yield Table(sys.stdout, columns, False)
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-        yield Table(stream, columns, out.suffix.lower() != ".csv")
-
-
-def answer_columns(top: int) -> list[str]:
-    """Columns of `answer_row`."""
+def prediction_columns(top: int) -> list[str]:
+    """Columns of `prediction_row`."""
     ranked = [f"{what}_{place}" for place in range(1, top + 1) for what in ("label", "probability")]
     return ["path", "label", "probability", "distance", *ranked]
 
 
-def answer_row(path: Path, answer: Answer, top: int) -> dict[str, Any]:
+def prediction_row(path: Path, prediction: Prediction, top: int) -> list[Any]:
     """The row of a file; with its ``top`` most likely classes, whether it is one of them or not."""
-    row: dict[str, Any] = {
-        "path": str(path),
-        "label": answer.label,
-        "probability": answer.probability,
-        "distance": answer.distance,
-    }
-    for place, (label, probability) in enumerate(list(answer.probabilities.items())[:top], start=1):
-        row |= {f"label_{place}": label, f"probability_{place}": probability}
-    return row
+    ranked = [*prediction.probabilities.items(), *[(None, None)] * top][:top]
+    return [str(path), prediction.label, prediction.probability, prediction.distance, *chain.from_iterable(ranked)]
 
 
 EVENT_COLUMNS = ["path", "start", "end", "label", "probability"]
 
 
-def event_row(path: Path, event: Event) -> dict[str, Any]:
+def event_row(path: Path, event: Event) -> list[Any]:
     """The row of an event."""
-    return {
-        "path": str(path),
-        "start": event.start,
-        "end": event.end,
-        "label": event.label,
-        "probability": event.probability,
-    }
+    return [str(path), event.start, event.end, event.label, event.probability]
 
 
 def label_files(out: Path, recordings: list[Path]) -> list[Path]:
@@ -135,7 +65,3 @@ def write_label(stream: IO[str], event: Event) -> None:
     text = " ".join(event.label.split())
     stream.write(f"{event.start:.6f}\t{event.end:.6f}\t{text}\n")
     stream.flush()
-
-
-def _rounded(value: Any) -> Any:
-    return round(value, 4) if isinstance(value, float) else value

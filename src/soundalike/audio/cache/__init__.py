@@ -7,7 +7,7 @@ from pathlib import Path
 
 from soundalike.audio.cache.build import Asked, State, update
 from soundalike.audio.cache.index import Damaged
-from soundalike.audio.cache.listing import CacheInfo, Cleared, clear, list_caches, other_bytes
+from soundalike.audio.cache.listing import CacheInfo, Cleared, clear, list_caches, other_bytes, remove_cleared
 from soundalike.audio.cache.place import Place, amount, unwritable
 from soundalike.audio.cache.recordings import DamagedCacheWarning, Recordings
 from soundalike.audio.read import check_rate
@@ -58,19 +58,21 @@ def open_cache(
     place = Place.of(name, asked.folder, int(sample_rate))
     state = asked.state(place)
     found = _opened(place, asked, state) if state.tidy else None
-    if found is not None:
+    if found is not None and not state.remains:
         return found
     try:
-        with place.locked(name):
+        # What is complete is opened at once where another run holds the lock: the files beside it are that run's.
+        with place.locked(name, wait=found is None):
             asked.look()
             state = asked.state(place)
-            found = _opened(place, asked, state) if state.tidy else None
+            found = _opened(place, asked, state) if state.tidy and not state.remains else None
             if found is not None:  # another run has made it meanwhile
                 return found
             index = update(place, asked, name, int(sample_rate), progress)
+            remove_cleared()
             return Recordings(place, index, asked.files, asked.rows(index))
     except OSError as error:
-        found = _opened(place, asked, state)  # in a place that may only be read
+        found = found or _opened(place, asked, state)  # in a place that may only be read
         if found is not None:
             return found
         raise unwritable(error) from error

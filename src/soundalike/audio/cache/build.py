@@ -50,12 +50,15 @@ class State:
         rows: of the files asked for in it (n,), -1 where it lacks one.
         complete: whether all of them are in it as they are now.
         tidy: whether its samples are all there, and it holds no file that is gone.
+        remains: whether there are files that the index does not refer to: of a run that was killed, or of one that
+            is writing now.
     """
 
     index: Index | None
     rows: np.ndarray
     complete: bool
     tidy: bool
+    remains: bool = False
 
 
 class Asked:
@@ -125,7 +128,8 @@ class Asked:
             good &= np.fromiter((spot not in marks for spot in spots), bool, len(rows))
         others = np.setdiff1d(np.arange(len(index.clips)), rows)
         gone = any(not os.path.lexists(index.file(int(row))) for row in others)
-        return State(index, rows, complete=bool(good.all()), tidy=trouble is None and not gone)
+        remains = place.journal.exists() or bool(place.remains(index.build))
+        return State(index, rows, bool(good.all()), trouble is None and not gone, remains)
 
 
 def _common(paths: Sequence[str]) -> str:
@@ -247,10 +251,10 @@ def update(place: Place, asked: Asked, name: str, sample_rate: int, progress: bo
                 add(Entry(key, stamp, reason=failure(Path(asked.files[number]), outcome).reason))
     index = table.index(name, asked.folder, sample_rate, build, writer.end)
     index.save(place.index)
-    for rest in [place.journal, place.marks, *place.path.glob("samples-*.bin")]:
-        if rest != samples:
-            with contextlib.suppress(OSError):  # elsewhere than on POSIX, samples that somebody reads
-                rest.unlink()
+    # The journal last: as long as it is there, the cache is not called complete.
+    for rest in [*place.remains(build), place.marks, place.journal]:
+        with contextlib.suppress(OSError):  # elsewhere than on POSIX, samples that somebody reads
+            rest.unlink()
     if progress and count:
         clips = "1 clip" if count == 1 else f"{count:,} clips"
         print(

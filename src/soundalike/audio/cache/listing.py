@@ -100,8 +100,7 @@ def clear(names: Sequence[str] = ()) -> Cleared:
             continue
         try:
             with info.place.locked(info.name, wait=False):
-                info.place.index.unlink(missing_ok=True)  # first, so that nothing is left that looks complete
-                shutil.rmtree(info.place.path)
+                _remove(info.place)
             removed.append(info)
         except (Timeout, PermissionError) as error:
             if isinstance(error, PermissionError) and os.name == "posix":
@@ -110,6 +109,23 @@ def clear(names: Sequence[str] = ()) -> Cleared:
         except OSError as error:
             raise unremovable(info.place, error) from error
     return Cleared(removed, in_use, sum(info.size for info in removed))
+
+
+def _remove(place: Place) -> None:
+    for path in (place.index, place.journal):  # first, so that what a killed run leaves is known as ``cleared``
+        path.unlink(missing_ok=True)
+    shutil.rmtree(place.path)
+
+
+def remove_cleared() -> None:
+    """Removes what is left of caches that a killed run was removing, where nobody is making them anew."""
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(recordings_folder())):
+            place = Place(recordings_folder() / entry.name)
+            if entry.is_dir(follow_symlinks=False) and place.cleared():
+                with contextlib.suppress(OSError), place.locked(entry.name, wait=False):  # OSError: Timeout, too
+                    if place.cleared():
+                        _remove(place)
 
 
 def _look(place: Place) -> CacheInfo:

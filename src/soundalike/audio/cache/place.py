@@ -63,6 +63,19 @@ class Place:
         """The samples that an index or a journal refers to by ``build``."""
         return self.path / f"samples-{build}.bin"
 
+    def remains(self, build: str | None = None) -> list[Path]:
+        """Files of samples other than that of ``build``, and an index that was not finished."""
+        found = (*self.path.glob("samples-*.bin"), *self.path.glob(".index.partial"))
+        return [path for path in found if build is None or path != self.samples(build)]
+
+    def cleared(self) -> bool:
+        """Whether it is what a run that was killed while it removed the cache has left: no index and no journal."""
+        try:
+            files = set(self.path.iterdir())
+        except OSError:
+            return False
+        return files <= {*self.remains(), self.marks}
+
     def size(self) -> int:
         """Bytes on disk."""
         return folder_size(self.path)

@@ -29,8 +29,9 @@ def read(folder: Path) -> Dataset:
     one group in all classes. Files with identical contents always share a group. Groups serve only if every
     class keeps at least two, so that it can be trained and tested on.
     """
-    rows = [(path, top.name) for top in class_folders(folder) if has_audio(top) for path in find(top)]
-    paths, labels = [path for path, _ in rows], [label for _, label in rows]
+    classes = clips_by_class(folder)
+    paths = [path for clips in classes.values() for path in clips]
+    labels = [label for label, clips in classes.items() for _ in clips]
     counts = Counter(labels)
     if len(counts) < 2:
         raise SoundalikeError(f"{folder}: at least two classes (sub-folders with audio) are needed.")
@@ -54,6 +55,17 @@ def read(folder: Path) -> Dataset:
         protocol += f"; {len(copies)} files have identical twins, which may lie in other folds"
     groups = [str(path.relative_to(folder)) for path in paths]
     return build("folder", protocol, paths=paths, labels=labels, groups=groups, folds=folds)
+
+
+def clips_by_class(folder: Path) -> dict[str, list[Path]]:
+    """The audio files below each sub-folder that has any, by the sub-folder's name; sorted."""
+    found = {}
+    for top in class_folders(folder):
+        try:
+            found[top.name] = find(top)
+        except SoundalikeError:  # no audio in it
+            continue
+    return found
 
 
 def class_folders(folder: Path) -> list[Path]:

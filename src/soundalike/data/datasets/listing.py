@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soundalike.audio.read import SUFFIXES
 from soundalike.core.errors import SoundalikeError
+from soundalike.data.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def read_csv(source: Path, columns: Collection[str]) -> pd.DataFrame:
+def read_csv(source: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A data set's own table, every cell as text.
 
     Args:
@@ -25,20 +26,7 @@ def read_csv(source: Path, columns: Collection[str]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    try:
-        table = pd.read_csv(source, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise SoundalikeError(f"{source}: not a table that can be read ({error}).") from error
-    for column in columns:
-        if column not in table:
-            raise SoundalikeError(f"{source}: the table has no column {column!r}.")
-    for column in columns:
-        empty = (table[column].isna() | (table[column].str.strip() == "")).to_numpy()
-        if empty.any():
-            row = int(empty.argmax()) + 2  # as a spreadsheet counts, the header being row 1
-            raise SoundalikeError(
-                f"{source}: row {row}, column {column!r}: the cell is empty; the table may be cut off, so get it anew."
-            )
+    table = pd.DataFrame(read_table(source, columns).columns)
     if "fold" in columns and not table["fold"].str.fullmatch("[0-9]+").all():
         raise SoundalikeError(f"{source}: a fold is not a whole number.")
     return table

@@ -1,4 +1,4 @@
-"""A plain CSV table of clips (path, label and, where known, fold, group, split): any other published data set.
+"""A plain table of clips (path, label and, where known, fold, group, split): any other published data set.
 
 A data set with speakers in its file names takes a few lines. CREMA-D (``1001_DFA_ANG_XX.wav``: speaker, sentence,
 emotion, level) has no official split; its folds are made by speaker::
@@ -35,10 +35,10 @@ from pathlib import Path
 
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.data.datasets.folds import grouped_folds, identical, joined, stratified_folds
-from soundalike.data.datasets.rows import Line, header, lines
 from soundalike.data.datasets.table import SPLITS, Dataset, build
+from soundalike.data.tables import ALIASES, SUFFIXES, columns_in, read_table
 
-LAYOUT = "a CSV table with the columns path and label (or a folder with one such table directly in it)"
+LAYOUT = "a table with the columns path and label (or a folder with one such table directly in it)"
 _SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -65,6 +65,26 @@ class ListedClip:
     split: str
 
 
+@dataclass(frozen=True)
+class ClipTable:
+    """What was read of a table.
+
+    Attributes:
+        source: its file.
+        clips: the rows whose files are there, at least one; each file once.
+        missing: number of listed files that are not there.
+    """
+
+    source: Path
+    clips: list[ListedClip]
+    missing: int
+
+    @property
+    def divided(self) -> bool:
+        """Whether the table brings folds or lists of its own."""
+        return bool(self.clips[0].split) or self.clips[0].fold is not None
+
+
 def holds(data: Path) -> bool:
     """Whether it is a file, or a folder with a table of clips directly in it."""
     return data.is_file() or bool(tables_in(data))
@@ -73,10 +93,10 @@ def holds(data: Path) -> bool:
 def read(data: Path) -> Dataset:
     """Every clip of a table, by its own folds or split, otherwise in folds that are made as for a folder.
 
-    The table is UTF-8 text with commas, semicolons or tabs between the cells, and one header line. Columns may come in
-    any order and in either case; others than these are ignored:
+    The table is what `read_table` takes. Columns may come in any order and in either case; others than these are
+    ignored:
 
-    - ``path`` (or ``file``, ``filename``, ``file_name``): relative to the table's folder, or absolute;
+    - ``path`` (or ``file``, ``filename`` …): relative to the table's folder or the working folder, or absolute;
     - ``label`` (or ``class``, ``category``);
     - ``group``: clips that must stay together, such as a speaker's; a clip without is a group by itself;
     - ``fold``: a whole number, or ``split``: ``train`` (``training``), ``validation`` (``valid``, ``val``, ``dev``) or
@@ -92,6 +112,18 @@ def read(data: Path) -> Dataset:
     Raises:
         SoundalikeError: a cell cannot be used (the sentence says which row and column), a group lies in more than one
             fold or in train and test, no file is there, or there is too little to train and test on.
+    """
+    return as_dataset(read_clips(data))
+
+
+def read_clips(data: Path) -> ClipTable:
+    """The clips of a table whose files are there, each file once, without folds being made.
+
+    Args:
+        data: the table, or a folder with one such table directly in it.
+
+    Raises:
+        SoundalikeError: a cell cannot be used, a group lies in more than one fold or part, or no file is there.
     """
     source = data
     if data.is_dir():
@@ -109,6 +141,12 @@ def read(data: Path) -> Dataset:
             f"{source}: none of its {len(listed)} files is there; the first one, of row {first.row}, was looked for "
             f"at {first.path}: paths are relative to the table's folder."
         )
+    return ClipTable(source, clips, len(listed) - len(clips))
+
+
+def as_dataset(table: ClipTable) -> Dataset:
+    """The clips of a table as a data set, by the table's own folds or lists, or in folds that are made."""
+    source, clips, missing = table.source, table.clips, table.missing
     folds: list[int] | None = None
     splits: list[str] | None = None
     if clips[0].split:
@@ -118,7 +156,6 @@ def read(data: Path) -> Dataset:
         folds, protocol = _given_folds(source, clips)
     else:
         folds, protocol = _made_folds(source, clips)
-    missing = len(listed) - len(clips)
     gone = f" ({missing} of its files are missing)" if missing else ""
     for part in ("train", "test"):
         if splits is not None and part not in splits:
@@ -138,56 +175,48 @@ def read(data: Path) -> Dataset:
 
 
 def tables_in(folder: Path) -> list[Path]:
-    """The tables of clips directly in a folder, by their header lines."""
+    """The tables of clips directly in a folder, by their columns."""
     if not folder.is_dir():
         return []
-    found = [path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".csv" and path.name[0] != "."]
-    return [path for path in found if path.is_file() and {"path", "label"} <= set(header(path))]
+    found = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
+    return [path for path in found if path.is_file() and {"path", "label"} <= columns_in(path)]
 
 
 def clips_of(source: Path) -> list[ListedClip]:
     """The rows of the table, each checked by itself."""
-    rows = lines(source)
-    used = [column for column in ("fold", "split") if any(row.cells[column] for row in rows)]
+    table = read_table(source, tuple(ALIASES), ("path", "label"))
+    used = [column for column in ("fold", "split") if any(table.columns[column])]
     if len(used) > 1:
-        row = next(row for row in rows if row.cells["fold"])
+        row = next(number for number, fold in zip(table.numbers, table.columns["fold"], strict=True) if fold)
         raise SoundalikeError(
-            f"{source}: both columns 'fold' and 'split' have values (fold: row {row.number}): leave one of them out."
+            f"{source}: both columns 'fold' and 'split' have values (fold: row {row}): leave one of them out."
         )
     clips = []
-    for row in rows:
-        for column in ("path", "label", *used):
-            if not row.cells[column]:
-                advice = "; fill the column in every row or in none" if column in used else ""
-                raise SoundalikeError(f"{source}: row {row.number}, column {column!r}: the cell is empty{advice}.")
-        clips.append(
-            ListedClip(
-                row.number,
-                Path(os.path.abspath(source.parent / row.cells["path"])),
-                row.cells["label"],
-                row.cells["group"],
-                _fold(source, row) if "fold" in used else None,
-                _split(source, row) if "split" in used else "",
-            )
-        )
+    for number, path, cells in zip(table.numbers, table.paths, table.rows(), strict=True):
+        for column in used:
+            if not cells[column]:
+                raise SoundalikeError(
+                    f"{source}: row {number}, column {column!r}: the cell is empty; fill the column in every row or "
+                    "in none."
+                )
+        fold = _fold(source, number, cells["fold"]) if "fold" in used else None
+        split = _split(source, number, cells["split"]) if "split" in used else ""
+        clips.append(ListedClip(number, Path(os.path.abspath(path)), cells["label"], cells["group"], fold, split))
     return clips
 
 
-def _fold(source: Path, row: Line) -> int:
-    whole = _FOLD.fullmatch(row.cells["fold"])
+def _fold(source: Path, row: int, cell: str) -> int:
+    whole = _FOLD.fullmatch(cell)
     if not whole:
-        raise SoundalikeError(
-            f"{source}: row {row.number}, column 'fold': {row.cells['fold']!r} is not a whole number from 0."
-        )
+        raise SoundalikeError(f"{source}: row {row}, column 'fold': {cell!r} is not a whole number from 0.")
     return int(whole[1])
 
 
-def _split(source: Path, row: Line) -> str:
-    word = row.cells["split"].lower()
+def _split(source: Path, row: int, cell: str) -> str:
+    word = cell.lower()
     if word not in _SPLIT_WORDS:
         raise SoundalikeError(
-            f"{source}: row {row.number}, column 'split': unknown word {row.cells['split']!r}: "
-            f"{nearest(word, _SPLIT_WORDS)}"
+            f"{source}: row {row}, column 'split': unknown word {cell!r}: {nearest(word, _SPLIT_WORDS)}"
         )
     return _SPLIT_WORDS[word]
 

@@ -4,7 +4,13 @@ from soundalike.eval.probe.baseline import BASELINES, LogMelStatistics, with_bas
 from soundalike.eval.probe.compare import Comparison, compare_to_baselines
 from soundalike.eval.probe.evaluate import Evaluation, TaskResult, evaluate
 from soundalike.eval.probe.knn import predict_knn
-from soundalike.eval.probe.linear import LinearProbe, fit_linear
+from soundalike.eval.probe.linear import (
+    LinearProbe,
+    class_indices,
+    fit_linear,
+    single_threaded_and_quiet,
+    standardisation,
+)
 from soundalike.eval.probe.mlp import MLPProbe, fit_mlp
 from soundalike.eval.probe.score import ALL_PROBES, PROBES, TaskScore, score
 from soundalike.eval.probe.table import print_table
@@ -20,6 +26,7 @@ __all__ = [
     "MLPProbe",
     "TaskResult",
     "TaskScore",
+    "class_indices",
     "compare_to_baselines",
     "evaluate",
     "fit_linear",
@@ -27,5 +34,7 @@ __all__ = [
     "predict_knn",
     "print_table",
     "score",
+    "single_threaded_and_quiet",
+    "standardisation",
     "with_baselines",
 ]

@@ -228,5 +228,5 @@ def _folder(out: Path, overwrite: bool) -> Path:
 
 
 def _versions() -> dict[str, str]:
-    packages = ("soundalike", "torch", "numpy", "scikit-learn", "librosa")
+    packages = ("soundalike", "torch", "numpy", "scikit-learn")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}

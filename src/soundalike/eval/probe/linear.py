@@ -41,9 +41,13 @@ class LinearProbe:
     strength: float
     converged: bool
 
+    def standardise(self, features: np.ndarray) -> np.ndarray:
+        """Embeddings ``(n, D)`` with the training set's mean and standard deviation taken out, ``(n, D)``."""
+        return (features - self.mean) * self.scale
+
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Unnormalised log probabilities ``(n, classes)`` of embeddings ``(n, D)``."""
-        return ((features - self.mean) * self.scale) @ self.weights + self.bias
+        return self.standardise(features) @ self.weights + self.bias
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """The most likely label ``(n,)`` of each embedding ``(n, D)``."""
@@ -95,7 +99,7 @@ def fit_linear(
         if validation is not None and len(validation[1]):
             held_out = (np.asarray(validation[0], dtype=np.float32) - mean) * scale
             held_out = held_out if basis is None else held_out @ basis
-            truth = places(np.asarray(validation[1]), classes)
+            truth = class_indices(np.asarray(validation[1]), classes)
             chosen = _best(_path(rows, codes, held_out, truth, ordered), ordered)
         else:
             # Inner folds share the standardisation of the whole training set: it knows no labels.
@@ -234,7 +238,7 @@ def _best(points: Sequence[tuple[float, int, float]], strengths: Sequence[float]
     return max(strengths, key=lambda strength: total[strength])
 
 
-def places(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """The place of each label among the classes, -1 where it is not one of them."""
-    place = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
-    return np.where(classes[place] == labels, place, -1)
+def class_indices(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The index of each label ``(n,)`` among sorted classes, ``(n,)``; -1 where it is not one of them."""
+    index = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
+    return np.where(classes[index] == labels, index, -1)

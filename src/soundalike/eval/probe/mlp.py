@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from soundalike.eval.probe.linear import inner_splits, places, standardisation
+from soundalike.eval.probe.linear import class_indices, inner_splits, standardisation
 
 if TYPE_CHECKING:
     import torch
@@ -100,7 +100,7 @@ def fit_mlp(
     with one_thread():
         if validation is not None and len(validation[1]):
             held_out = (np.asarray(validation[0], dtype=np.float32) - mean) * scale
-            parts = [(rows, codes, held_out, places(np.asarray(validation[1]), classes))]
+            parts = [(rows, codes, held_out, class_indices(np.asarray(validation[1]), classes))]
         else:
             # Inner folds share the standardisation of the whole training set: it knows no labels.
             splits = inner_splits(codes, groups, inner_folds, seed)

@@ -5,129 +5,171 @@ Al-Tahan and Mohsenzadeh 2021 (arXiv 2010.09542), section 5.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.data.training_clips import choose_labels
-from soundalike.eval.study import clar
-from soundalike.eval.study.clar import SEEN, SUPERVISED, Summary, Task, in_words, mean_task
-from soundalike.eval.study.grid import Cell, Grid
-from soundalike.eval.study.report import paragraph, picture, table
-from soundalike.eval.study.scoring import embed, linear_accuracy
+from soundalike.data.training_clips import choose_labels, read_record
+from soundalike.eval.study.report import picture
+from soundalike.eval.study.results import Level, Results, Row
+from soundalike.eval.study.runs import Run
+from soundalike.eval.study.scoring import HEAD, LINEAR, Task, probed
+from soundalike.eval.study.study import SUPERVISED, ClarStudy, Factor, duration
 from soundalike.model.recipe import Recipe
 
+if TYPE_CHECKING:
+    from soundalike.data.datasets import Dataset
+
 FRACTIONS = (0.01, 0.1, 0.2, 1.0)
-FIRST_STAGE, SUPERVISED_ALONE, TWO_STAGE, JOINT, JOINT_BALANCED = METHODS = (
-    "self-supervised",
-    "supervised",
-    "two-stage",
-    "joint",
-    "joint-balanced",
-)
-"""The last is ours: clips with and without a label take turns, so that few labels are seen as often as many."""
-VARIED = ("head", "objective")
+_JOINTLY = {"head": "joint", "objective": "joint", "recordings.unlabelled": "keep"}
+FIRST_STAGE, TWO_STAGE, JOINT_BALANCED = "self-supervised", "two-stage", "joint-balanced"
+METHODS: dict[str, dict[str, Any]] = {
+    FIRST_STAGE: {},
+    "supervised": SUPERVISED,
+    TWO_STAGE: SUPERVISED,
+    "joint": _JOINTLY,
+    JOINT_BALANCED: {**_JOINTLY, "views.labelled": 0.5},
+}
+"""What a method overrides. In the last clips with and without a label take turns; it is not in the paper."""
 SECOND_STAGE_SHARE = 0.5
 """Time of a fine-tuning beside that of any other training."""
 FIGURE = "labels.png"
-_MEASURES = {"linear": "linear probe", "head": "own head"}
 _OF_FINETUNE = ("optimizer", "learning_rate", "momentum", "weight_decay", "decay_biases", "schedule", "warmup")
 
 
-def cells(
-    tasks: Sequence[Task],
-    recipe: Recipe,
-    fractions: Sequence[float] = FRACTIONS,
-    seeds: int = 3,
-    methods: Sequence[str] = METHODS,
-) -> tuple[list[Cell], list[str]]:
-    """The cells of the study, those of the first seed first.
+class LabelStudy(ClarStudy):
+    """Methods of training over fractions of the labels: parts of every class's clips, in (0, 1].
 
-    Args:
-        tasks: what is trained on and scored with.
-        recipe: what all cells share, self-supervised.
-        fractions: parts of every class's clips that keep their label, in (0, 1].
-        seeds: how many seeds each is trained with; a seed chooses labels as well as weights and views.
-        methods: names of `METHODS`.
-
-    Returns:
-        The cells, and a sentence for each task and fraction that leaves a class without a label, and so has no cells.
-
-    Raises:
-        SoundalikeError: a fraction is out of its range or given twice, there is no seed, or no fraction is left.
+    A seed chooses labels as well as weights and views.
     """
-    clar.check_levels("--labels", fractions)
-    clar.check_levels("--method", methods, METHODS)
-    if {*methods} == {FIRST_STAGE}:
-        raise SoundalikeError(f"--method is {FIRST_STAGE!r} alone, which sees no labels: give another one beside it.")
-    clar.check_seeds(seeds)
-    for fraction in fractions:
-        if not 0 < fraction <= 1:
-            raise SoundalikeError(f"--labels is {fraction:g}: give parts above 0 and at most 1.")
-    left: dict[str, list[float]] = {task.name: [] for task in tasks}
-    notes = []
-    for task in tasks:
-        for fraction in fractions:
-            try:
-                _training_rows(task.dataset, fraction, 0)
-                left[task.name].append(fraction)
-            except SoundalikeError as error:
-                notes.append(f"{task.name} has no cells with {fraction:g} of the labels: {error}")
-    if not any(left.values()):
-        raise SoundalikeError(f"no task has enough clips for any of these labels; {notes[0]}")
-    joint = {"head": "joint", "objective": "joint", "recordings.unlabelled": "keep"}
-    settings = {SUPERVISED_ALONE: SUPERVISED, JOINT: joint, JOINT_BALANCED: {**joint, "views.labelled": 0.5}}
-    found = []
-    for seed in range(seeds):
-        for task in tasks:
-            first = _cell(task, FIRST_STAGE, None, seed, {})
-            if left[task.name] and {FIRST_STAGE, TWO_STAGE} & {*methods}:
-                found.append(first)
-            for fraction in left[task.name]:
-                for method in methods:
-                    if method == TWO_STAGE:
-                        second, share = _second_stage(recipe), SECOND_STAGE_SHARE
-                        found.append(_cell(task, method, fraction, seed, second, share, after=first.slug))
-                    elif method in settings and (method, fraction) != (JOINT_BALANCED, 1.0):  # that is joint
-                        found.append(_cell(task, method, fraction, seed, settings[method]))
-    return found, notes
 
-
-def _cell(
-    task: Task,
-    method: str,
-    fraction: float | None,
-    seed: int,
-    overrides: Mapping[str, Any],
-    share: float = 1.0,
-    after: str | None = None,
-) -> Cell:
-    levels: dict[str, str | int | float] = {"task": task.name, "method": method}
-    if fraction is not None:
-        levels["labels"] = fraction
-    settings = {
-        **task.settings,
-        **overrides,
-        "recordings.labels": 1.0 if fraction is None else fraction,
-        "recordings.label_seed": seed,
-        "training.seed": seed,
+    name = "labels"
+    title = "CLAR: training with few labels"
+    about = (
+        "Accuracy on the clips that were held out, in %, against the part of each class's clips that keeps its label: "
+        "of a linear probe on frozen embeddings, which is trained on those same clips alone, and of the run's own "
+        "head. Supervised and fine-tuned runs hear the clips with a label alone, joint and self-supervised ones hear "
+        "all. Seeds choose labels as well as weights."
+    )
+    factors: Mapping[str, Factor] = {
+        "labels": Factor("labels", FRACTIONS),
+        "method": Factor("training", tuple(METHODS), METHODS),
     }
-    return Cell({**levels, "seed": seed}, settings, share, after)
+    default_seeds = 3
+    sets = (*ClarStudy.sets, "head", "objective")
+    probe_sees_seed = True
+    shares = "in equal parts, of which a fine-tuning gets half a one"
+
+    def __init__(self, recipe: Recipe, *rest: Any, **levels: Any) -> None:
+        super().__init__(recipe, *rest, **levels)
+        if {*self.levels["method"]} == {FIRST_STAGE}:
+            raise SoundalikeError(
+                f"--method is {FIRST_STAGE!r} alone, which sees no labels: give another one beside it."
+            )
+        for fraction in self.levels["labels"]:
+            if not 0 < fraction <= 1:
+                raise SoundalikeError(f"--labels is {fraction:g}: give parts above 0 and at most 1.")
+
+    def runs(self, tasks: Sequence[Task]) -> list[Run]:
+        """The runs, those of the first seed first; none where a fraction leaves a class without a label."""
+        left = {task.name: self._left(task.dataset)[0] for task in tasks}
+        if not any(left.values()):
+            reason = self.notes(tasks)[0]
+            raise SoundalikeError(f"no task has enough clips for any of these labels; {reason}")
+        found = []
+        for seed, task in product(self.seeds, tasks):
+            first = self.one_run(task, {"method": FIRST_STAGE}, seed, {"recordings.labels": 1.0})
+            if left[task.name] and {FIRST_STAGE, TWO_STAGE} & {*self.levels["method"]}:
+                found.append(first)
+            for part, method in product(left[task.name], self.levels["method"]):
+                if method == FIRST_STAGE or (method, part) == (JOINT_BALANCED, 1.0):  # the latter is joint
+                    continue
+                second = _second_stage(self.recipe) if method == TWO_STAGE else {}
+                overrides = {**METHODS[method], "recordings.labels": part, **second}
+                run = self.one_run(task, {"method": method, "labels": part}, seed, overrides)
+                found.append(replace(run, share=SECOND_STAGE_SHARE, after=first.slug) if second else run)
+        return found
+
+    def _left(self, dataset: Dataset) -> tuple[list[float], list[str]]:
+        """The fractions that leave every class a label, and why the others do not."""
+        left, why = [], []
+        for fraction in self.levels["labels"]:
+            try:
+                training_rows(dataset, fraction, 0)
+                left.append(fraction)
+            except SoundalikeError as error:
+                why.append(f"{fraction:g} of the labels: {error}")
+        return left, why
+
+    def notes(self, tasks: Sequence[Task]) -> list[str]:
+        """A sentence for each task and fraction that has no runs."""
+        return [f"{task.name} has no runs with {why}" for task in tasks for why in self._left(task.dataset)[1]]
+
+    def measure(
+        self, vectors: np.ndarray, dataset: Dataset, seed: int, run: Run | None = None, at: Path | None = None
+    ) -> list[dict[str, Any]]:
+        """A linear probe at a run's fraction of the labels, or at every one where it (or a baseline) has none."""
+        if at is not None and run is not None and "labels" in run.levels:
+            return [probe(vectors, dataset, rows_of(dataset, labelled_clips(at)))]
+        found = []
+        for part in self._left(dataset)[0]:
+            rows = (
+                training_rows(dataset, part, seed) if at is None else rows_of(dataset, labelled_clips(at, part, seed))
+            )
+            found.append({**probe(vectors, dataset, rows), "levels": {"labels": part}})
+        return found
+
+    def describe(self, each: float | None) -> str:
+        """What was measured, and what time a fine-tuning got."""
+        if each is None:
+            return super().describe(each)
+        return (
+            f"{super().describe(each)} Fine-tuning alone got {duration(SECOND_STAGE_SHARE * each)}: two-stage is a "
+            f"self-supervised training of {duration(each)}, shared by all parts of the labels, and then a "
+            f"fine-tuning, so it gets more time in all than supervised and joint."
+        )
+
+    def word(self, factor: str, level: Level) -> str:
+        """A level as the table shows it."""
+        return f"{100 * float(level):g} %" if factor == "labels" else str(level)
+
+    def order(self, row: Row, results: Results) -> Any:
+        """By the part of the labels; then baselines first, then the methods."""
+        method = row.levels.get("method")
+        return row.levels["labels"], -1 if method is None else list(METHODS).index(str(method))
+
+    def draw(self, results: Results, out: Path) -> list[str]:
+        """Draws accuracy against the part of the labels, by a linear probe and by the runs' own heads."""
+        from soundalike.eval.study.figure import draw_curves
+
+        parts = sorted(results.levels("labels"))
+        names = {method: f"{method}, frozen" if method == FIRST_STAGE else method for method in METHODS}
+        named = {names[method]: {"method": method} for method in METHODS}
+        heads = {name: {**of, "reader": HEAD} for name, of in named.items() if name != names[FIRST_STAGE]}
+        rows = {LINEAR: results.lines("labels", parts, named), HEAD: results.lines("labels", parts, heads)}
+        ticks = [self.word("labels", part) for part in parts]
+        draw_curves("labels", parts, rows, results.baseline_lines("labels", parts), out / FIGURE, ticks)
+        caption = (
+            "Above: linear probes. Below: the runs' own heads, where the self-supervised run has none. Error bars are "
+            "standard deviations over seeds; grey are linear probes without any training."
+        )
+        return [picture(out / FIGURE, caption)]
 
 
 def _second_stage(recipe: Recipe) -> dict[str, Any]:
-    """The recipe ``finetune`` as far as it is about learning; what is heard stays as in the other cells."""
+    """The recipe ``finetune`` as far as it is about learning; what is heard stays as in the other runs."""
     finetune = Recipe.load("finetune").sections
     learning = {f"training.{key}": finetune["training"][key] for key in _OF_FINETUNE}
     batch = min(recipe.sections["training"]["batch_size"], finetune["training"]["batch_size"])
-    return {**SUPERVISED, "head.layers": finetune["head"]["layers"], **learning, "training.batch_size": batch}
+    return {"head.layers": finetune["head"]["layers"], **learning, "training.batch_size": batch}
 
 
-def _training_rows(dataset: Any, fraction: float, seed: int) -> np.ndarray:
+def training_rows(dataset: Dataset, fraction: float, seed: int) -> np.ndarray:
     """Rows of a held-out task that keep their label, as a training on it would choose them."""
     train = next(iter(dataset.splits())).train
     codes = np.searchsorted(dataset.classes, dataset.labels[train])
@@ -145,8 +187,7 @@ def labelled_clips(run: Path, fraction: float | None = None, seed: int = 0) -> l
     """
     from soundalike.train.pretrain import CLIPS
 
-    with (run / CLIPS).open(newline="", encoding="utf-8") as stream:
-        clips = [clip for clip in csv.DictReader(stream) if clip["label"]]  # files that failed have none
+    clips = [clip for clip in read_record(run / CLIPS) if clip["label"]]  # files that failed have none
     seen = np.array([clip["labelled"] == "1" for clip in clips])
     if fraction is not None:
         classes = sorted({clip["label"] for clip in clips})
@@ -155,8 +196,16 @@ def labelled_clips(run: Path, fraction: float | None = None, seed: int = 0) -> l
     return [clip["path"] for clip, kept in zip(clips, seen, strict=True) if kept]
 
 
-def probe(vectors: np.ndarray, dataset: Any, rows: np.ndarray) -> float:
-    """Accuracy of a linear probe that sees no labels but those of some training rows, in [0, 1].
+def rows_of(dataset: Dataset, paths: Sequence[str]) -> np.ndarray:
+    """Training rows with these paths, written as ``clips.csv`` writes them."""
+    wanted = set(paths)
+    train = next(iter(dataset.splits())).train
+    paths_of = [str(path) for path in dataset.paths]
+    return np.array([row for row in train if paths_of[row] in wanted], dtype=int)
+
+
+def probe(vectors: np.ndarray, dataset: Dataset, rows: np.ndarray) -> dict[str, Any]:
+    """Accuracy of a linear probe that sees no labels but those of some training rows.
 
     A validation list is left out as well: choosing the probe's strength with it would take its labels.
 
@@ -164,192 +213,10 @@ def probe(vectors: np.ndarray, dataset: Any, rows: np.ndarray) -> float:
         vectors: embeddings ``(n, D)``.
         dataset: a task with one split, n rows.
         rows: the training rows that keep their label.
+
+    Returns:
+        What `probed` returns of the linear probe.
     """
     test = next(iter(dataset.splits())).test
     kept = np.concatenate([rows, test])
-    return linear_accuracy(vectors[kept], dataset.select(kept))
-
-
-def _rows_of(dataset: Any, paths: Sequence[str]) -> np.ndarray:
-    """Training rows with these paths, written as ``clips.csv`` writes them."""
-    wanted = set(paths)
-    train = next(iter(dataset.splits())).train
-    written = [str(path).encode("utf-8", "backslashreplace").decode() for path in dataset.paths]
-    return np.array([row for row in train if written[row] in wanted], dtype=int)
-
-
-def run(
-    out: str | Path,
-    budget: float | None,
-    tasks: Sequence[Task],
-    recipe: Recipe,
-    settings: Sequence[Cell],
-    device: str = "auto",
-    quiet: bool = False,
-    notes: Sequence[str] = (),
-) -> list[tuple[Cell, str]]:
-    """Trains, scores, and writes ``study.json``, ``labels.png`` and ``report.html``.
-
-    Args:
-        out: folder of the study; the same again goes on with it.
-        budget: minutes of training over all cells; scoring comes on top. None leaves each the recipe's length.
-        tasks: what is trained on and scored with.
-        recipe: what all cells share.
-        settings: the cells that `cells` returns.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        quiet: no progress lines.
-        notes: the sentences that `cells` returns, for the report.
-
-    Returns:
-        The cells that failed, each with a sentence.
-
-    Raises:
-        SoundalikeError: the folder holds another study, or something does not fit.
-    """
-    from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
-    from soundalike.model.model import SoundModel
-    from soundalike.train.finetune import held_out_accuracy
-
-    datasets = {task.name: task.dataset for task in tasks}
-    grid = Grid(out, "labels", recipe, settings, budget, clar.definition(tasks))
-    where, seeds = clar.scoring_device(device), clar.seeds_of(settings)
-    fractions = {
-        name: sorted(
-            {float(c.levels["labels"]) for c in settings if c.levels["task"] == name and "labels" in c.levels}
-        )
-        for name in datasets
-    }
-
-    def baseline(embedders: Sequence[Any]) -> dict[str, dict[str, list[float]]]:
-        """Fraction to task to accuracies, one for each seed: of its labels, and of its encoder where each has one."""
-        found: dict[str, dict[str, list[float]]] = {}
-        for name, dataset in datasets.items():
-            if not fractions[name]:
-                continue
-            embedded = [embed(embedder, dataset) for embedder in embedders]
-            for fraction in fractions[name]:
-                found.setdefault(f"{fraction:g}", {})[name] = [
-                    probe(vectors, some, _training_rows(some, fraction, seed))
-                    for seed, (vectors, some) in zip(seeds, embedded * (len(seeds) // len(embedded)), strict=True)
-                ]
-        return found
-
-    def untrained() -> dict[str, dict[str, list[float]]]:
-        return baseline([SoundModel(recipe).to(where).untrained(seed) for seed in seeds])
-
-    def score(path: Path, cell: Cell) -> dict[str, Any]:
-        model, task, seed = clar.load(path, device), str(cell.levels["task"]), int(cell.levels["seed"])
-        vectors, dataset = embed(model, datasets[task])
-        if "labels" in cell.levels:
-            linear = probe(vectors, dataset, _rows_of(dataset, labelled_clips(path.parent)))
-            return {f"{cell.levels['labels']:g}": {"linear": linear, "head": held_out_accuracy(model)[0]}}
-        return {
-            f"{part:g}": {
-                "linear": probe(vectors, dataset, _rows_of(dataset, labelled_clips(path.parent, part, seed)))
-            }
-            for part in fractions[task]
-        }
-
-    baselines = {
-        LOG_MEL_STATISTICS: grid.extra(LOG_MEL_STATISTICS, lambda: baseline([LogMelStatistics()])),
-        UNTRAINED_ENCODER: grid.extra(UNTRAINED_ENCODER, untrained),
-    }
-    failed = grid.run(score, device, quiet)
-    if grid.finished:
-        _write(grid, list(datasets), baselines, failed, notes)
-    return failed
-
-
-def _accuracy(
-    grid: Grid, tasks: Sequence[str], task: str | None, method: str, fraction: float, measure: str
-) -> Summary | None:
-    """Accuracy of a method at a fraction; a first stage has one at every fraction."""
-    key = f"{fraction:g}"
-    levels = {"method": method} if method == FIRST_STAGE else {"method": method, "labels": fraction}
-    return clar.summarise(grid.finished, tasks, task, lambda scores: scores.get(key, {}).get(measure), **levels)
-
-
-def _baseline(of: Mapping[str, Any], tasks: Sequence[str], task: str | None, fraction: float) -> Summary | None:
-    return clar.summarise_floor(of.get(f"{fraction:g}", {}), tasks, task)
-
-
-def _write(
-    grid: Grid,
-    tasks: Sequence[str],
-    baselines: Mapping[str, Mapping[str, Any]],
-    failed: Sequence[tuple[Cell, str]],
-    notes: Sequence[str],
-) -> None:
-    from soundalike.eval.study.figure import draw_curves
-
-    fractions = sorted({float(cell.levels["labels"]) for cell in grid.cells if "labels" in cell.levels})
-    columns = mean_task(tasks)
-    rows: dict[str, dict[str, dict[str, list[Summary | None]]]] = {
-        said: {
-            clar.title(task): {
-                method: [_accuracy(grid, tasks, task, method, part, measure) for part in fractions]
-                for method in METHODS
-                if measure == "linear" or method != FIRST_STAGE
-            }
-            for task in columns
-        }
-        for measure, said in _MEASURES.items()
-    }
-    lines = {
-        clar.title(task): {
-            name: [_baseline(of, tasks, task, part) for part in fractions] for name, of in baselines.items()
-        }
-        for task in columns
-    }
-    draw_curves(fractions, rows, lines, grid.out / FIGURE)
-    each = grid.state["definition"]["minutes_per_cell"]
-    about = (
-        f"Accuracy on the clips that were held out, in %, against the part of each class's clips that keeps its "
-        f"label: of a linear probe on frozen embeddings, which is trained on those same clips alone, and of the run's "
-        f"own head. {clar.how_long(grid)}"
-    )
-    if each is not None:
-        about += (
-            f" Fine-tuning alone got {clar.duration(SECOND_STAGE_SHARE * each)}: two-stage is a self-supervised "
-            f"training of {clar.duration(each)}, shared by all parts of the labels, and then a fine-tuning, so it "
-            f"gets more time in all than supervised and joint."
-        )
-    about += (
-        " Supervised and fine-tuned runs hear the clips with a label alone, joint and self-supervised ones hear all. "
-        "Means over seeds, which choose labels as well as weights; ± is the standard deviation over seeds. A round "
-        "shows every clip that a run hears once."
-    )
-    caption = (
-        "Above: linear probes. Below: the runs' own heads, where the self-supervised run has none. Error bars are "
-        "standard deviations over seeds; grey are linear probes without any training."
-    )
-    sections = [
-        paragraph(about, soft=True),
-        picture(grid.out / FIGURE, caption),
-        *(paragraph(f"Left out: {note}") for note in notes),
-        "<h2>All cells</h2>",
-        table(*_rows(grid, tasks, fractions, baselines), lead=3),
-    ]
-    clar.write_report(grid, "CLAR: training with few labels", sections, failed)
-
-
-def _rows(
-    grid: Grid, tasks: Sequence[str], fractions: Sequence[float], baselines: Mapping[str, Mapping[str, Any]]
-) -> tuple[list[str], list[list[str]]]:
-    columns = mean_task(tasks)
-    head = ["labels", "training", "read by", *SEEN, *("mean" if task is None else task for task in columns)]
-    rows = []
-    for part in fractions:
-        said = f"{100 * part:g} %"
-        for name, of in baselines.items():
-            numbers = [_baseline(of, tasks, task, part) for task in columns]
-            rows.append([said, name, "linear probe", "", "", "", *map(in_words, numbers)])
-        for method in METHODS:
-            levels = {"method": method} if method == FIRST_STAGE else {"method": method, "labels": part}
-            seen = clar.pairs_seen(grid.finished, **levels)
-            for measure, reader in _MEASURES.items():
-                if measure == "linear" or method != FIRST_STAGE:
-                    found = [_accuracy(grid, tasks, task, method, part, measure) for task in columns]
-                    if any(found):
-                        rows.append([said, method, reader, *seen, *map(in_words, found)])
-    return head, rows
+    return probed(vectors[kept], dataset.select(kept))[0]

@@ -1,9 +1,10 @@
-"""What every cell of a study is scored with: the probes of ``evaluate`` on the same tasks, nothing written."""
+"""What every run of a study is scored with: probes of frozen embeddings on the study's tasks, nothing written."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,56 @@ from soundalike.core.errors import SoundalikeError
 if TYPE_CHECKING:
     from soundalike.data.datasets import Dataset
     from soundalike.model.embed_files import Embedder
+
+LINEAR, HEAD = "linear probe", "own head"
+"""What reads an embedding. The second is the head of a run that was trained with labels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Recordings that runs are scored on, and trained on where their recipe hears recordings.
+
+    Attributes:
+        name: told apart from the study's other tasks.
+        kind: one of `datasets.TASKS`.
+        data: the folder.
+        fold: the one that is held out of training, from 1; None where no run is trained on the task.
+        dataset: the task, with that fold as its only test part where one is held out.
+    """
+
+    name: str
+    kind: str
+    data: Path
+    fold: int | None
+    dataset: Dataset
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a run that is trained on this task overrides."""
+        return {
+            "recordings.task": self.kind,
+            "recordings.data": str(self.data.absolute()),  # so that the study goes on from any folder
+            "recordings.fold": self.fold,
+        }
+
+
+def make_tasks(named: Iterable[tuple[str, Path, Dataset]], fold: int | None = 1) -> list[Task]:
+    """The tasks of a study.
+
+    Args:
+        named: kind, folder and data set of each.
+        fold: number of the fold that is held out, from 1; of a task with official lists, 1. None holds out none.
+
+    Raises:
+        SoundalikeError: there is no task, or one has no such fold.
+    """
+    tasks: list[Task] = []
+    for kind, data, dataset in named:
+        name = distinct(dataset.name, [task.name for task in tasks])
+        tasks.append(Task(name, kind, data, fold, dataset if fold is None else dataset.hold_out(fold)))
+    if not tasks:
+        raise SoundalikeError("a study needs a task to score with; give --task and --data.")
+    return tasks
 
 
 def distinct(name: str, taken: Collection[str]) -> str:
@@ -48,61 +99,28 @@ def embed(embedder: Embedder, dataset: Dataset) -> tuple[np.ndarray, Dataset]:
     return embedded.vectors["model"], dataset.select(embedded.rows)
 
 
-def linear_accuracy(vectors: np.ndarray, dataset: Dataset) -> float:
-    """Accuracy of the linear probe alone, in [0, 1], a mean over folds.
+def probed(vectors: np.ndarray, dataset: Dataset, probes: Sequence[str] = ("linear",)) -> list[dict[str, Any]]:
+    """Accuracy of probes on a task, a mean over folds.
 
     Args:
         vectors: embeddings ``(n, D)``.
         dataset: the task, n rows.
+        probes: names of probes, as `score` takes them.
+
+    Returns:
+        For each probe its ``reader``, ``accuracy`` and standard deviation over folds, in [0, 1], and ``clips``.
     """
     from soundalike.eval.probe.score import score
 
-    return score(vectors, dataset, ("linear",)).probes["linear"].mean
+    found = score(vectors, dataset, probes)
+    return [
+        {"reader": f"{probe} probe", "accuracy": of.mean, "folds_std": of.std, "clips": found.clips}
+        for probe, of in found.probes.items()
+    ]
 
 
-class Scorer:
-    """Scores embedders on tasks.
+def scoring_device(device: str) -> str:
+    """Where models are scored that are trained on ``device``."""
+    import torch
 
-    Args:
-        datasets: the tasks, at least one.
-
-    Raises:
-        SoundalikeError: there is no task.
-    """
-
-    def __init__(self, datasets: Sequence[Dataset]) -> None:
-        if not datasets:
-            raise SoundalikeError("a study needs a task to score with; give --task and --data.")
-        self.datasets: list[Dataset] = []
-        for dataset in datasets:
-            self.datasets.append(replace(dataset, name=distinct(dataset.name, self.names)))
-
-    @property
-    def names(self) -> list[str]:
-        """The tasks, told apart by a number where two have one name."""
-        return [dataset.name for dataset in self.datasets]
-
-    def __call__(self, embedder: Embedder) -> dict[str, Any]:
-        """Probe frozen embeddings.
-
-        Args:
-            embedder: from waveforms to vectors.
-
-        Returns:
-            Plain data: ``tasks`` (task to probe to ``mean`` and ``std`` over folds, in [0, 1], and ``clips``) and
-            ``mean`` (probe to the mean over tasks).
-
-        Raises:
-            SoundalikeError: none of a task's clips can be embedded.
-        """
-        from soundalike.eval.probe.score import PROBES, score
-
-        tasks: dict[str, Any] = {}
-        for dataset in self.datasets:
-            found = score(*embed(embedder, dataset))
-            probes = {probe: {"mean": result.mean, "std": result.std} for probe, result in found.probes.items()}
-            tasks[dataset.name] = {"clips": found.clips, **probes}
-        return {
-            "tasks": tasks,
-            "mean": {probe: float(np.mean([task[probe]["mean"] for task in tasks.values()])) for probe in PROBES},
-        }
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"

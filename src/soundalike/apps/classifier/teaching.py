@@ -1,4 +1,4 @@
-"""Teaching: a folder of sounds to a classifier on a frozen encoder, with an honest estimate of how good it is."""
+"""Training a sound classifier on a frozen encoder, and the report on its training."""
 
 from __future__ import annotations
 
@@ -10,46 +10,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from soundalike.apps.classifier.duplicates import twins
-from soundalike.apps.classifier.estimate import Estimate, Material, cross_validate, make_splits
-from soundalike.apps.classifier.listing import Listing, read, size_warnings
-from soundalike.apps.classifier.taught import Taught
+from soundalike.apps.classifier.classifier import NONE, SoundClassifier
+from soundalike.apps.classifier.cross_validation import Estimate, Examples, cross_validate, make_splits
+from soundalike.apps.classifier.distance import FEWEST, calibrate
+from soundalike.apps.classifier.report import TrainingReport
+from soundalike.apps.classifier.training_set import TrainingSet, find_copies, read, size_warnings
 from soundalike.apps.classifier.waveform import level, loudest, trimmed
-from soundalike.audio.background import Failure
 from soundalike.core.errors import SoundalikeError
 from soundalike.data.datasets.folds import joined
 from soundalike.data.datasets.table import Split
-from soundalike.eval.probe.linear import single_threaded_and_quiet, standardisation
+from soundalike.eval.probe import single_threaded_and_quiet, standardisation
 from soundalike.model.embed_files import embed_files
 from soundalike.model.model import SoundModel
 
 WINDOWS = (0.5, 1.0)  # seconds: the shortest and the longest window of a time line, where none is asked for
-_LONGER = 1.5  # times a window, from where on a clip is taught in a window, too
+_LONGER = 1.5  # times a window, at and above which the loudest window of a clip is a training example, too
 _SILENT = -90.0  # dB
 _TWINS = "how they sound"  # what groups go by where there is nothing else
-
-
-class Lesson:
-    """What came of teaching.
-
-    Attributes:
-        taught: the classifier.
-        estimate: how well it tells clips that it was not taught; None where none could be held out.
-        warnings: what is wrong with the clips, a sentence each.
-        failures: the files that could not be read, and why.
-        notes: files that could be used, and what is wrong with them.
-    """
-
-    def __init__(
-        self,
-        taught: Taught,
-        estimate: Estimate | None,
-        warnings: list[str],
-        failures: list[Failure],
-        notes: list[Failure],
-    ) -> None:
-        self.taught, self.estimate, self.warnings = taught, estimate, warnings
-        self.failures, self.notes = failures, notes
 
 
 def teach(
@@ -58,75 +35,77 @@ def teach(
     task: str | None = None,
     window: float | None = None,
     progress: bool = False,
-) -> Taught:
-    """A classifier of somebody's sounds; `hold_lesson` tells more about how that went.
+) -> SoundClassifier:
+    """Trains a classifier of labelled sounds; `teach_with_report` returns the estimated accuracy and warnings, too.
 
     Args:
-        data: a folder with a sub-folder for each class, or a CSV table with the columns path and label.
-        model: the encoder, or where it lies; the one that ships with the package where not given.
-        task: how the data is read, one of `datasets.TASKS`; told from it where not given.
+        data: a folder with a sub-folder for each class, or a table with the columns path and label.
+        model: the encoder, or the path of its file; the one that ships with the package where not given.
+        task: how the data is read, one of `datasets.TASKS`; recognised from it where not given.
         window: seconds of a window in a time line; the median length of the clips, at most one second, where not
             given.
         progress: whether to show progress on stderr.
 
     Raises:
-        SoundalikeError: nothing is there to learn from.
+        SoundalikeError: there are no two classes of sounds that can be read, or ``window`` is not above 0.
     """
-    return hold_lesson(data, model, task, window, progress).taught
+    return teach_with_report(data, model, task, window, progress).classifier
 
 
-def hold_lesson(
+def teach_with_report(
     data: str | Path,
     model: SoundModel | str | Path | None = None,
     task: str | None = None,
     window: float | None = None,
     progress: bool = False,
-) -> Lesson:
-    """As `teach`, with the estimate of its accuracy, the warnings and the files that were left out."""
+) -> TrainingReport:
+    """As `teach`; returns the classifier with its estimated accuracy, warnings and the files that were left out."""
     import soundalike
 
     if window is not None and not 0 < window < float("inf"):
         raise SoundalikeError(f"window is {window:g} s: it must be above 0.")
-    listing = read(data, task)
-    encoder = _halved(model if isinstance(model, SoundModel) else soundalike.load(model))
-    embedded = embed_files(listing.paths, {"model": _Hearing(encoder, window)}, progress=progress)
+    clips = read(data, task)
+    encoder = _in_half_precision(model if isinstance(model, SoundModel) else soundalike.load(model))
+    embedded = embed_files(clips.paths, {"model": _Features(encoder, window)}, progress=progress)
     if embedded.failures:
         first = embedded.failures[0]
         try:
-            listing = listing.select(embedded.rows)
+            clips = clips.select(embedded.rows)
         except SoundalikeError as error:
             raise SoundalikeError(f"{data}: {error} The first one is {first.path}: {first.reason}") from None
     seconds, levels, cut, vectors = np.split(embedded.vectors["model"], (1, 2, 3), axis=1)
-    whole, pieces = np.split(vectors, 2, axis=1)
+    whole, windows = np.split(vectors, 2, axis=1)
     rows = np.flatnonzero(cut)
     mean, scale = standardisation(whole)
-    names, copies = twins(listing.paths, listing.labels, (whole - mean) * scale, _parts(listing))
-    splits, groups, how = _splits(listing, names)
-    material = Material(whole, pieces[rows], rows, listing.labels, groups)
-    held = cross_validate(material, splits, how)
+    names, copies = find_copies(clips.paths, clips.labels, (whole - mean) * scale, clips.copies, _parts(clips))
+    splits, groups, how = _splits(clips, names)
+    examples = Examples(whole, windows[rows], rows, clips.labels, groups)
+    held = cross_validate(examples, splits, how)
     with single_threaded_and_quiet():
-        probe, distance = material.fit(np.arange(len(whole)))
-    warnings = [*_missing(listing), *size_warnings(listing.labels), *copies, *_silent(listing, levels[:, 0])]
-    counts = {label: int(count) for label, count in Counter(listing.labels).items()}
-    taught = Taught(
+        probe, distance = examples.fit(np.arange(len(whole)))
+    warnings = [*_missing(clips), *size_warnings(clips.labels), *copies, *_silent(clips, levels[:, 0])]
+    counts = {label: int(count) for label, count in Counter(clips.labels).items()}
+    classifier = SoundClassifier(
         encoder,
         probe,
         distance,
         held.temperature if held else 1.0,
-        np.sort(held.whole) if held else np.zeros(0),
-        np.sort(held.pieces) if held else np.zeros(0),
-        min(float(np.median(levels[listing.labels == label])) for label in counts),
+        calibrate(held.distances, distance(examples.whole)) if held else np.zeros(0),
+        calibrate(held.window_distances, distance(examples.windows)) if held else np.zeros(0),
+        min(float(np.median(levels[clips.labels == label])) for label in counts),
         window or float(np.clip(np.median(seconds), *WINDOWS)),
         {},
     )
     estimate = held.estimate if held else None
     warnings += _doubts(estimate)
-    taught.about.update(clips=dict(sorted(counts.items())), warnings=warnings, estimate=_plain(estimate))
-    return Lesson(taught, estimate, warnings, embedded.failures, embedded.notes)
+    if held and not classifier.calibrated:
+        warnings.append(_uncalibrated(held.distances))
+    classifier.about.update(clips=dict(sorted(counts.items())), warnings=warnings, estimate=_plain(estimate))
+    return TrainingReport(classifier, estimate, warnings, embedded.failures, embedded.notes)
 
 
-class _Hearing:
-    """An embedder that packs what is to be known of a clip into one row.
+class _Features:
+    """An embedder whose rows hold all that training needs of a clip.
 
     The row is: the seconds of the sound in it, its level in dB, whether it is much longer than a window, its
     embedding, and that of its loudest window.
@@ -157,8 +136,8 @@ class _Hearing:
         return packed
 
 
-def _halved(model: SoundModel) -> SoundModel:
-    """The model as it is once it was saved in 16 bits, so that what is taught fits what will be loaded."""
+def _in_half_precision(model: SoundModel) -> SoundModel:
+    """The model rounded to 16 bits as in its file, so that the probe is fitted to the encoder that will be loaded."""
     halved = copy.deepcopy(model.full())
     halved.compact = None  # a classifier goes by the full embedding, and its file is smaller by half
     with torch.no_grad():
@@ -168,51 +147,51 @@ def _halved(model: SoundModel) -> SoundModel:
     return halved
 
 
-def _parts(listing: Listing) -> np.ndarray | None:
+def _parts(clips: TrainingSet) -> np.ndarray | None:
     """The number of the split in which each clip is tested, 0 where in none; None where splits are ours to make."""
-    if listing.own is None:
+    if clips.own is None:
         return None
-    parts = np.zeros(len(listing.paths), int)
-    for number, split in enumerate(listing.own.splits(), start=1):
+    parts = np.zeros(len(clips.paths), int)
+    for number, split in enumerate(clips.own.splits(), start=1):
         parts[split.test] = number
     return parts
 
 
-def _splits(listing: Listing, names: Sequence[str]) -> tuple[list[Split], np.ndarray, str]:
+def _splits(clips: TrainingSet, names: Sequence[str]) -> tuple[list[Split], np.ndarray, str]:
     """How clips are held out, with those that sound the same kept together: by the data's own folds if it has any.
 
     Args:
-        listing: the clips.
+        clips: the clips.
         names: one for each clip, which those that are the same share.
     """
-    if listing.own is not None:
-        return list(listing.own.splits()), listing.own.groups, listing.own.protocol
-    together = [(how, joined(groups, names)) for how, groups in listing.groupings]
-    alone = joined([str(path) for path in listing.paths], names)
-    return make_splits(listing.labels, [*together, (_TWINS, alone)])
+    if clips.own is not None:
+        return list(clips.own.splits()), clips.own.groups, clips.own.protocol
+    together = [(how, joined(groups, names)) for how, groups in clips.groupings]
+    alone = joined([str(path) for path in clips.paths], names)
+    return make_splits(clips.labels, [*together, (_TWINS, alone)])
 
 
-def _missing(listing: Listing) -> list[str]:
-    return [f"{listing.missing} of the listed files are not there."] if listing.missing else []
+def _missing(clips: TrainingSet) -> list[str]:
+    return [f"{clips.missing} of the listed files are not there."] if clips.missing else []
 
 
-def _silent(listing: Listing, levels: np.ndarray) -> list[str]:
+def _silent(clips: TrainingSet, levels: np.ndarray) -> list[str]:
     """A warning where clips hold nothing but silence in a class that otherwise does not."""
     silent = [
         path
-        for path, label, loud in zip(listing.paths, listing.labels, levels, strict=True)
-        if loud <= _SILENT < np.median(levels[listing.labels == label])
+        for path, label, loud in zip(clips.paths, clips.labels, levels, strict=True)
+        if loud <= _SILENT < np.median(levels[clips.labels == label])
     ]
     if not silent:
         return []
     more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
-    return [f"{silent[0]}{more}: nothing but silence, which teaches nothing; take it out."]
+    return [f"{silent[0]}{more}: nothing but silence, from which nothing can be learned; take it out."]
 
 
 def _doubts(estimate: Estimate | None) -> list[str]:
-    """Warnings where there is no estimate, or one that says that nothing was learned."""
+    """Warnings where there is no estimate, or one that is no better than chance."""
     if estimate is None:
-        return ["no clip could be held out, so nothing says how good this is, and nothing is called none of these."]
+        return ["no clip could be held out, so the accuracy is not known, and no sound is called none of these."]
     error = max(float(np.sqrt(estimate.chance * (1 - estimate.chance) / estimate.tested)), 1e-9)
     if estimate.accuracy < estimate.chance + 2 * error:
         return [
@@ -220,6 +199,20 @@ def _doubts(estimate: Estimate | None) -> list[str]:
             "are too few clips."
         ]
     return []
+
+
+def _uncalibrated(distances: np.ndarray) -> str:
+    """Why no distance is called far, as a sentence."""
+    count = int(np.count_nonzero(~np.isnan(distances)))
+    if count < FEWEST:
+        return (
+            f"{NONE!r} is not calibrated, and no audible sound is called so: {count} clips could be held out with two "
+            f"or more of their class left to train on, and {FEWEST} are needed; add clips."
+        )
+    return (
+        f"{NONE!r} is not calibrated, and no audible sound is called so: the clips of each class are alike, so it is "
+        "not known how much sounds of a class may differ; add other recordings."
+    )
 
 
 def _plain(estimate: Estimate | None) -> dict[str, object] | None:

@@ -1,4 +1,4 @@
-"""How well a classifier tells sounds that it has not heard: cross-validation of what is about to be taught."""
+"""Cross-validation of a classifier: accuracy, temperature and distances of held-out clips."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ import numpy as np
 
 from soundalike.apps.classifier.distance import Distance
 from soundalike.data.datasets.table import Split
-from soundalike.eval.probe.linear import LinearProbe, fit_linear, places, single_threaded_and_quiet
+from soundalike.eval.probe import LinearProbe, class_indices, fit_linear, single_threaded_and_quiet
 
 _MOST_FOLDS, _TRIES = 5, 20
 _TEMPERATURES = np.geomspace(0.1, 10, 81)
-_NEVER = -1e4  # logit of a class that a fold's classifier was not taught
+_NEVER = -1e4  # logit of a class that is missing from a fold's training part
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
-    """What is taught: embeddings of whole clips and, of clips much longer than a window, of one window of each.
+class Examples:
+    """The training examples: embeddings of whole clips and, of clips much longer than a window, of one window of each.
 
     Attributes:
         whole: of the clips, (n, D), float32.
-        pieces: of the windows, (m, D).
+        windows: of the windows, (m, D).
         rows: the clip of each window, (m,).
         labels: of the clips, (n,), strings.
         groups: of the clips, (n,), whole numbers.
     """
 
     whole: np.ndarray
-    pieces: np.ndarray
+    windows: np.ndarray
     rows: np.ndarray
     labels: np.ndarray
     groups: np.ndarray
 
     def fit(self, train: np.ndarray, validation: np.ndarray | None = None) -> tuple[LinearProbe, Distance]:
-        """The classifier of some clips, and the distance from them.
+        """Fits the linear probe on some clips, and the distance from their classes.
 
-        The strength of the penalty is chosen on whole clips; then their windows are taught too, since the same sound
-        has other statistics in a shorter window.
+        The strength of the penalty is chosen on whole clips; then the probe is fitted on their windows too, since
+        the same sound has other statistics in a shorter window.
 
         Args:
             train: rows of the clips to learn from.
@@ -50,7 +50,7 @@ class Material:
         chooser = None if validation is None else (self.whole[validation], self.labels[validation])
         probe = fit_linear(self.whole[train], self.labels[train], groups=self.groups[train], validation=chooser)
         own = np.isin(self.rows, train)
-        vectors = np.concatenate([self.whole[train], self.pieces[own]])
+        vectors = np.concatenate([self.whole[train], self.windows[own]])
         labels = np.concatenate([self.labels[train], self.labels[self.rows[own]]])
         if own.any():
             probe = fit_linear(vectors, labels, strengths=[probe.strength], inner_folds=1)  # nothing to choose
@@ -59,13 +59,13 @@ class Material:
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """What cross-validation says of a classifier.
+    """The accuracy of a classifier by cross-validation.
 
     Attributes:
         folds: accuracy on each, in [0, 1].
         tested: clips that were tested on.
-        chance: accuracy of always answering the class that is most frequent among them.
-        confusion: clips by true class (rows) and answer (columns).
+        chance: accuracy of always predicting the class that is most frequent among them.
+        confusion: clips by true class (rows) and predicted class (columns).
         how: how the folds were made.
     """
 
@@ -87,58 +87,65 @@ class Estimate:
 
     @property
     def balanced(self) -> float:
-        """Mean over the classes of the part of their clips that was told."""
+        """Mean of the classes' recalls."""
         confusion = np.array(self.confusion)
         totals = confusion.sum(1)
         return float((np.diag(confusion)[totals > 0] / totals[totals > 0]).mean())
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
-    """What is known of clips when they are held out.
+class CrossValidation:
+    """Accuracy, temperature and distances of clips that were held out of the fit.
 
     Attributes:
         estimate: the accuracy.
         temperature: what logits are divided by, so that probabilities are right.
-        whole: distances of clips, (tested,).
-        pieces: distances of their windows, (k,).
+        distances: of the clips from a fit without them, (n,); NaN of a clip that was not tested, or whose class had
+            fewer than two clips in the training part, which leaves its spread unknown.
+        window_distances: of the windows, in the same way, (m,).
     """
 
     estimate: Estimate
     temperature: float
-    whole: np.ndarray
-    pieces: np.ndarray
+    distances: np.ndarray
+    window_distances: np.ndarray
 
 
-def cross_validate(material: Material, splits: Sequence[Split], how: str) -> Held | None:
-    """Teaches each training part and asks for its test part.
+def cross_validate(examples: Examples, splits: Sequence[Split], how: str) -> CrossValidation | None:
+    """Fits a classifier on each training part and predicts its test part.
 
     Args:
-        material: all of the clips.
+        examples: all of the clips.
         splits: their divisions; a test part may lack classes, and a training part too.
         how: how the splits were made, in words.
 
     Returns:
         What was found, or None where nothing can be held out.
     """
-    splits = [split for split in splits if len(set(material.labels[split.train])) > 1]
+    splits = [split for split in splits if len(set(examples.labels[split.train])) > 1]
     if not splits:
         return None
-    classes = np.unique(material.labels)
+    classes = np.unique(examples.labels)
+    distances = np.full(len(examples.whole), np.nan)
+    window_distances = np.full(len(examples.windows), np.nan)
 
-    def ask(split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        probe, distance = material.fit(split.train, split.validation)
+    def predict(split: Split) -> np.ndarray:
+        probe, distance = examples.fit(split.train, split.validation)
         logits = np.full((len(split.test), len(classes)), _NEVER)
-        logits[:, places(probe.classes, classes)] = probe.logits(material.whole[split.test])
-        of_pieces = material.pieces[np.isin(material.rows, split.test)]
-        return logits, distance(material.whole[split.test]), distance(of_pieces)
+        logits[:, class_indices(probe.classes, classes)] = probe.logits(examples.whole[split.test])
+        trained = examples.labels[split.train]
+        common = [label for label in probe.classes if np.count_nonzero(trained == label) >= 2]
+        usable = split.test[np.isin(examples.labels[split.test], common)]
+        windows = np.flatnonzero(np.isin(examples.rows, usable))
+        distances[usable] = distance(examples.whole[usable])
+        window_distances[windows] = distance(examples.windows[windows])
+        return logits
 
     with single_threaded_and_quiet(), ThreadPoolExecutor(min(len(splits), os.cpu_count() or 1)) as pool:
         # of small classes; filters are one for all threads, so that those of a single fit may be undone by another's
         warnings.simplefilter("ignore", UserWarning)
-        answers = list(pool.map(ask, splits))
-    logits = np.concatenate([part for part, _, _ in answers])
-    truth = places(np.concatenate([material.labels[split.test] for split in splits]), classes)
+        logits = np.concatenate(list(pool.map(predict, splits)))
+    truth = class_indices(np.concatenate([examples.labels[split.test] for split in splits]), classes)
     right = logits.argmax(1) == truth
     ends = np.cumsum([len(split.test) for split in splits])[:-1]
     confusion = np.zeros((len(classes), len(classes)), int)
@@ -150,19 +157,19 @@ def cross_validate(material: Material, splits: Sequence[Split], how: str) -> Hel
         confusion.tolist(),
         how,
     )
-    return Held(
+    return CrossValidation(
         estimate,
         temperature(logits, truth),
-        np.concatenate([part for _, part, _ in answers]),
-        np.concatenate([part for _, _, part in answers]),
+        distances,
+        window_distances,
     )
 
 
 def temperature(logits: np.ndarray, truth: np.ndarray) -> float:
     """What to divide logits by so that the probabilities of held-out clips have the least cross-entropy.
 
-    One right and one wrong answer are added to those that were given (Laplace's rule), so that a few clips that are
-    all told give no certainty.
+    One right and one wrong prediction are added to those that were made (Laplace's rule), so that a few clips that
+    are all predicted right give no certainty.
 
     Args:
         logits: of held-out clips, (n, classes).
@@ -176,7 +183,9 @@ def temperature(logits: np.ndarray, truth: np.ndarray) -> float:
         top = scaled.max(1)
         total = np.log(np.exp(scaled - top[:, None]).sum(1)) + top
         loss = (total - scaled[np.arange(len(truth)), truth]).clip(max=-np.log(1e-6)).sum()
-        best = np.exp(top - total).mean().clip(1e-6, 1 - 1e-6)  # how sure of its answers it is at this temperature
+        best = (
+            np.exp(top - total).mean().clip(1e-6, 1 - 1e-6)
+        )  # mean probability of the predicted class at this temperature
         losses.append(loss - np.log(best) - np.log(1 - best))
     return float(_TEMPERATURES[int(np.argmin(losses))])
 

@@ -1,4 +1,4 @@
-"""A grid of runs: every cell is trained for the same time and scored once, whatever interrupts it."""
+"""The runs of a study in its folder: each is trained and scored once, whatever interrupts it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import make_folder
 from soundalike.model.recipe import Recipe
 
-STUDY, CELLS, FAILURE = "study.json", "cells", "failure.txt"
+STUDY, RUNS, FAILURE = "study.json", "runs", "failure.txt"
 _ROUNDING = 0.1  # seconds to which a model's record of its training is rounded
 
 
 @dataclass(frozen=True)
-class Cell:
+class Run:
     """One setting of a study.
 
     Args:
-        levels: factor to level, such as ``{"delta": 0.25, "seed": 0}``; what tells cells apart.
+        levels: factor to level, such as ``{"delta": 0.25, "seed": 0}``; what tells runs apart.
         overrides: what `Recipe.override` takes.
-        share: of the budget, beside those of the other cells.
-        after: slug of the cell whose encoder this one starts from; it comes earlier.
+        share: of the budget, beside those of the other runs.
+        after: slug of the run whose encoder this one starts from; it comes earlier.
     """
 
     levels: dict[str, str | int | float]
@@ -42,7 +42,7 @@ class Cell:
 
     @property
     def slug(self) -> str:
-        """Name of the cell's folder."""
+        """Name of the run's folder."""
         return "_".join(re.sub(r"[^\w.-]+", "-", f"{factor}-{level}") for factor, level in self.levels.items())
 
     @property
@@ -51,18 +51,18 @@ class Cell:
         return ", ".join(f"{factor} {level}" for factor, level in self.levels.items())
 
 
-class Grid:
-    """The cells of a study, and those that are finished.
+class StudyFolder:
+    """The folder of a study: its runs, and the records of those that are finished.
 
-    ``study.json`` in the study's folder holds the definition, the budget and every finished cell; it is replaced as
-    a whole after each one. A cell trains in ``cells/SLUG``, as any run does.
+    ``study.json`` in the study's folder holds the definition, the budget and every finished run; it is replaced as
+    a whole after each one. A run trains in ``runs/SLUG``, as any run does.
 
     Args:
         out: folder of the study; the same folder again goes on with it.
-        name: of the study.
-        recipe: what the cells' overrides change.
-        cells: the settings, seeds included, each with levels of its own.
-        minutes: of training, over all cells: each gets a part in proportion to its share. None leaves each cell the
+        name: name of the study.
+        recipe: what the runs' overrides change.
+        runs: the settings, seeds included, each with levels of its own.
+        minutes: of training, over all runs: each gets a part in proportion to its share. None leaves each run the
             recipe's length.
         definition: whatever else makes two studies comparable, as plain data.
 
@@ -75,48 +75,46 @@ class Grid:
         out: str | Path,
         name: str,
         recipe: Recipe,
-        cells: Sequence[Cell],
+        runs: Sequence[Run],
         minutes: float | None = None,
         definition: Mapping[str, Any] | None = None,
     ) -> None:
-        self.out, self.cells = Path(out), list(cells)
-        slugs = [cell.slug for cell in self.cells]
+        self.out, self.runs = Path(out), list(runs)
+        slugs = [run.slug for run in self.runs]
         if not slugs or len({*slugs}) < len(slugs):
-            raise SoundalikeError(f"study {name}: give at least one cell, and each of them once.")
+            raise SoundalikeError(f"study {name}: give at least one run, and each of them once.")
         if minutes is not None and not 0 < minutes < float("inf"):
             raise SoundalikeError(f"study {name}: its budget is {minutes!r} minutes; give a number above 0.")
-        for number, cell in enumerate(self.cells):
-            if not 0 < cell.share < float("inf"):
-                raise SoundalikeError(f"study {name}: the share of {cell.title} is {cell.share!r}; give one above 0.")
-            if cell.after is not None and cell.after not in slugs[:number]:
-                raise SoundalikeError(
-                    f"study {name}: {cell.title} starts from {cell.after}, which is no earlier cell."
-                )
-        each = None if minutes is None else minutes / sum(cell.share for cell in self.cells)  # of a share of 1
-        self.recipes = {cell.slug: recipe.override(self._settings(cell, each)) for cell in self.cells}
+        for number, run in enumerate(self.runs):
+            if not 0 < run.share < float("inf"):
+                raise SoundalikeError(f"study {name}: the share of {run.title} is {run.share!r}; give one above 0.")
+            if run.after is not None and run.after not in slugs[:number]:
+                raise SoundalikeError(f"study {name}: {run.title} starts from {run.after}, which is no earlier run.")
+        each = None if minutes is None else minutes / sum(run.share for run in self.runs)  # of a share of 1
+        self.recipes = {run.slug: recipe.override(self._settings(run, each)) for run in self.runs}
         asked = {
             "study": name,
             "recipe": recipe.to_dict(),
-            "cells": [asdict(cell) for cell in self.cells],
+            "runs": [asdict(run) for run in self.runs],
             "budget_minutes": minutes,
-            "minutes_per_cell": each,
+            "minutes_per_run": each,
             **(definition or {}),
         }
         asked = json.loads(json.dumps(asked))  # as it will be read again
         self.state: dict[str, Any] = self._recorded(asked) or {"definition": asked, "finished": {}, "extra": {}}
 
-    def _settings(self, cell: Cell, each: float | None) -> dict[str, Any]:
-        """What makes the study's recipe the cell's."""
-        length = {} if each is None else {"minutes": each * cell.share}
+    def _settings(self, run: Run, each: float | None) -> dict[str, Any]:
+        """What makes the study's recipe the run's."""
+        length = {} if each is None else {"minutes": each * run.share}
         # absolute, so that a run that is broken off goes on from any folder; no part of the definition
-        start = {} if cell.after is None else {"training.start": str(self._model(cell.after).absolute())}
-        return {**length, **cell.overrides, **start}
+        start = {} if run.after is None else {"training.start": str(self._model(run.after).absolute())}
+        return {**length, **run.overrides, **start}
 
     def _model(self, slug: str) -> Path:
-        """The model file of a cell."""
+        """The model file of a run."""
         from soundalike.train.pretrain import MODEL
 
-        return self.out / CELLS / slug / MODEL
+        return self.out / RUNS / slug / MODEL
 
     def _recorded(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
         path = self.out / STUDY
@@ -149,33 +147,33 @@ class Grid:
         os.replace(partial, self.out / STUDY)
 
     def extra(self, key: str, compute: Callable[[], Any]) -> Any:
-        """A result that belongs to no cell, such as a baseline: computed once, kept in ``study.json``."""
+        """A result that belongs to no run, such as a baseline: computed once, kept in ``study.json``."""
         if key not in self.state["extra"]:
             self.state["extra"][key] = compute()
             self.save()
         return self.state["extra"][key]
 
     @property
-    def finished(self) -> list[tuple[Cell, dict[str, Any]]]:
-        """Every finished cell and its record."""
+    def finished(self) -> list[tuple[Run, dict[str, Any]]]:
+        """Every finished run and its record."""
         done = self.state["finished"]
-        return [(cell, done[cell.slug]) for cell in self.cells if cell.slug in done]
+        return [(run, done[run.slug]) for run in self.runs if run.slug in done]
 
     def run(
-        self, score: Callable[[Path, Cell], Mapping[str, Any]], device: str = "auto", quiet: bool = False
-    ) -> list[tuple[Cell, str]]:
+        self, score: Callable[[Path, Run], Any], device: str = "auto", quiet: bool = False
+    ) -> list[tuple[Run, str]]:
         """Trains and scores what is left.
 
         Args:
-            score: from a model file and its cell to plain data.
+            score: function from a model file and its run to plain data.
             device: as `pretrain` takes it.
             quiet: no progress lines.
 
         Returns:
-            The cells that failed, each with a sentence. They are tried again when the study goes on.
+            The runs that failed, each with a sentence. They are tried again when the study goes on.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C; what is finished is kept, and the cell's run goes on the next time.
+            KeyboardInterrupt: after Ctrl-C; what is finished is kept, and the run goes on the next time.
             SoundalikeError: there are several GPUs to train on: each would need a process that runs this study too.
         """
         if device != "cpu" and torch.cuda.device_count() > 1:
@@ -183,50 +181,48 @@ class Grid:
                 "a study trains on one GPU: choose it with CUDA_VISIBLE_DEVICES, or give --device cpu."
             )
         self.save()
-        left = [cell for cell in self.cells if cell.slug not in self.state["finished"]]
-        failed: list[tuple[Cell, str]] = []
+        left = [run for run in self.runs if run.slug not in self.state["finished"]]
+        failed: list[tuple[Run, str]] = []
         spent = 0.0
-        for number, cell in enumerate(left):
+        for number, run in enumerate(left):
             if not quiet:
-                done = len(self.cells) - len(left) + number
-                so_far = f"{done} of {len(self.cells)} cells done{self._time(number, left, spent)}"
-                print(f"{so_far}: {cell.title}", file=sys.stderr, flush=True)
+                done = len(self.runs) - len(left) + number
+                so_far = f"{done} of {len(self.runs)} runs done{self._time(number, left, spent)}"
+                print(f"{so_far}: {run.title}", file=sys.stderr, flush=True)
             started = time.monotonic()
             try:
-                self.state["finished"][cell.slug] = self._run(cell, score, device, started)
+                self.state["finished"][run.slug] = self._run(run, score, device, started)
                 self.save()
-            except Exception as error:  # whatever it is, it must not cost the other cells
-                folder = make_folder(self.out / CELLS)
-                (folder / f"{cell.slug}.{FAILURE}").write_text(traceback.format_exc(), encoding="utf-8")
+            except Exception as error:  # whatever it is, it must not cost the other runs
+                folder = make_folder(self.out / RUNS)
+                (folder / f"{run.slug}.{FAILURE}").write_text(traceback.format_exc(), encoding="utf-8")
                 told = str(error) if isinstance(error, SoundalikeError) else f"{type(error).__name__}: {error}"
-                failed.append((cell, " ".join(told.split())))
+                failed.append((run, " ".join(told.split())))
             spent += time.monotonic() - started
         return failed
 
-    def _time(self, number: int, left: Sequence[Cell], spent: float) -> str:
-        """What the cells that are left will take, going by those of this sitting or else by the budget."""
-        each = self.state["definition"]["minutes_per_cell"]
+    def _time(self, number: int, left: Sequence[Run], spent: float) -> str:
+        """What the runs that are left will take, going by those of this sitting or else by the budget."""
+        each = self.state["definition"]["minutes_per_run"]
         if not number and each is None:
             return ""
-        a_share = spent / sum(cell.share for cell in left[:number]) if number else 60.0 * each
-        seconds = a_share * sum(cell.share for cell in left[number:])
+        a_share = spent / sum(run.share for run in left[:number]) if number else 60.0 * each
+        seconds = a_share * sum(run.share for run in left[number:])
         hours, minutes = divmod(round(seconds / 60), 60)
         return f", {hours} h {minutes} min left" if hours else f", {minutes} min left"
 
-    def _run(
-        self, cell: Cell, score: Callable[[Path, Cell], Mapping[str, Any]], device: str, started: float
-    ) -> dict[str, Any]:
+    def _run(self, run: Run, score: Callable[[Path, Run], Any], device: str, started: float) -> dict[str, Any]:
         from soundalike.model.model import SoundModel
         from soundalike.train.callbacks import CHECKPOINT
         from soundalike.train.pretrain import RECIPE, pretrain
 
-        if cell.after is not None and cell.after not in self.state["finished"]:
-            former = next(other for other in self.cells if other.slug == cell.after)
-            raise SoundalikeError(f"it starts from the cell {former.title}, which has failed and has to run first.")
-        recipe, folder = self.recipes[cell.slug], self.out / CELLS / cell.slug
+        if run.after is not None and run.after not in self.state["finished"]:
+            former = next(other for other in self.runs if other.slug == run.after)
+            raise SoundalikeError(f"it starts from the run {former.title}, which has failed and has to run first.")
+        recipe, folder = self.recipes[run.slug], self.out / RUNS / run.slug
         if folder.is_dir() and not ((folder / RECIPE).is_file() and (folder / CHECKPOINT).is_file()):
             shutil.rmtree(folder)  # broken off before there was anything to go on from
-        model = self._model(cell.slug)
+        model = self._model(run.slug)
         trained = SoundModel.load(model).training if model.is_file() else {}
         if not _complete(recipe, trained):
             pretrain(recipe, folder, resume=folder.is_dir(), device=device, quiet=True)
@@ -234,10 +230,10 @@ class Grid:
             if not _complete(recipe, trained):  # pretrain takes Ctrl-C as a wish for an early model
                 raise KeyboardInterrupt
         return {
-            "levels": cell.levels,
-            "folder": f"{CELLS}/{cell.slug}",
+            "levels": run.levels,
+            "folder": f"{RUNS}/{run.slug}",
             "trained": trained,
-            "scores": dict(score(model, cell)),
+            "scores": score(model, run),
             "seconds": round(time.monotonic() - started, 1),
         }
 
