@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import TINY
@@ -85,11 +86,6 @@ NEEDED = [
     ("matplotlib", "train", ("render", "--out", "patches")),
     ("requests", "data", ("data", "get", "fsdd")),
     ("onnx", "onnx", ("export", "--onnx", "ears.onnx")),
-    ("pyarrow", "parquet", ("embed", ROOT / "data", "--out", "embeddings.parquet")),
-    ("pyarrow", "parquet", ("embed", "clips.parquet", "--out", "embeddings.npz")),
-    ("pyarrow", "parquet", ("map", ROOT / "data", "--embeddings", "embeddings.parquet", "--out", "map.html")),
-    ("pyarrow", "parquet", ("teach", "clips.parquet", "--out", "mine.safetensors")),
-    ("pyarrow", "parquet", ("index", "clips.parquet", "--out", "mine.index")),
 ]
 
 
@@ -97,17 +93,35 @@ NEEDED = [
 def test_a_command_names_the_extra_that_is_missing(
     package: str, extra: str, arguments: tuple[object, ...], tmp_path: Path
 ) -> None:
-    for name in ("clips.parquet", "embeddings.parquet"):
-        (tmp_path / name).touch()
-    before = {path for path in tmp_path.rglob("*") if "__pycache__" not in path.parts}
     done = command(tmp_path, *arguments, missing=(package,))
     assert (done.returncode, done.stdout) == (2, "")
     end = f" needs packages that are not installed ({package}): pip install 'soundalike[{extra}]'\n"
     assert done.stderr.startswith("soundalike: ")
     assert done.stderr.endswith(end), done.stderr
     assert done.stderr.count("\n") == 1
-    left = {path for path in tmp_path.rglob("*") if "__pycache__" not in path.parts} - before
-    assert left == {tmp_path / "sitecustomize.py"}  # nothing was begun
+    assert {path.name for path in tmp_path.iterdir()} <= {"sitecustomize.py", "__pycache__"}  # nothing was begun
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("embed", ROOT / "data", "--out", "embeddings.parquet"),
+        ("embed", "clips.parquet", "--out", "embeddings.npz"),
+        ("map", ROOT / "data", "--embeddings", "clips.parquet", "--out", "map.html"),
+        ("teach", "clips.parquet", "--out", "mine.safetensors"),
+    ],
+)
+def test_parquet_is_missed_where_a_file_is_one(
+    arguments: tuple[object, ...], cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clips.parquet").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    code, out, err = cli(*arguments)
+    assert (code, out) == (2, "")
+    assert err.endswith(" needs packages that are not installed (pyarrow): pip install 'soundalike[parquet]'\n"), err
+    assert err.count("\n") == 1
+    assert [*tmp_path.iterdir()] == [tmp_path / "clips.parquet"]
 
 
 def test_several_missing_packages_are_named_together(tmp_path: Path) -> None:
