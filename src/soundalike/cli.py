@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -34,27 +35,15 @@ from soundalike.commands import (
 )
 from soundalike.commands import map as map_command  # no other name for the builtin
 from soundalike.core.errors import SoundalikeError
+from soundalike.core.extras import require
 
-COMMANDS = (
-    teach,
-    classify,
-    embed,
-    index,
-    search,
-    map_command,
-    models,
-    pretrain,
-    finetune,
-    evaluate,
-    compact,
-    export,
-    listen,
-    render,
-    study,
-    data,
-    cache,
-)
-"""In the order in which the help lists them."""
+GROUPS = {
+    "use a model": (teach, classify, index, search, map_command, embed, export, models),
+    "train one": (pretrain, finetune, compact, evaluate, data, cache),
+    "study what it learns from": (listen, render, study),
+}
+"""What a person wants, and the commands for it, as the help lists them."""
+COMMANDS = tuple(itertools.chain.from_iterable(GROUPS.values()))
 TAKE_RECIPE_KEYS = ("pretrain", "finetune", "listen")
 """The commands that take every key of a recipe as an option."""
 
@@ -71,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _plain_streams(), _interruptible():
             options = _parse(arguments)
+            require(f"soundalike {options.name}", *options.needs)
             code = int(options.command(options))
             sys.stdout.flush()
             return code
@@ -168,12 +158,30 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="soundalike", description="Learns to hear from sounds nobody recorded.", allow_abbrev=False)
+    parser = _Parser(
+        prog="soundalike",
+        usage="%(prog)s [-h] [--version] COMMAND ...",
+        description=_overview(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--version", action="version", version=f"soundalike {__version__}")
-    added = parser.add_subparsers(title="commands", metavar="COMMAND", dest="name")
+    added = parser.add_subparsers(prog="soundalike", metavar="COMMAND", dest="name", help=argparse.SUPPRESS)
     for module in COMMANDS:
-        name = module.__name__.rpartition(".")[2]
-        command = added.add_parser(name, help=module.HELP, description=module.HELP, allow_abbrev=False)
-        command.set_defaults(command=module.run)
+        command = added.add_parser(_name(module), description=module.HELP, allow_abbrev=False)
+        command.set_defaults(command=module.run, needs=getattr(module, "NEEDS", ()))
         module.add_arguments(command)
     return parser
+
+
+def _overview() -> str:
+    """What the program does, and its commands by what they are for, a line each."""
+    lines = ["Learns to hear from sounds nobody recorded."]
+    for wanted, modules in GROUPS.items():
+        lines += ["", f"{wanted}:", *(f"  {_name(module):10}{module.HELP}" for module in modules)]
+    return "\n".join([*lines, "", "soundalike COMMAND --help shows what a command takes."])
+
+
+def _name(command: Any) -> str:
+    name: str = command.__name__.rpartition(".")[2]
+    return name

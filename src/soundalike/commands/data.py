@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from soundalike.commands.arguments import path
 from soundalike.core.errors import SoundalikeError
+from soundalike.core.extras import require
 
 if TYPE_CHECKING:
     from soundalike.data.download import Archive, Got
@@ -72,6 +73,7 @@ def _list() -> int:
 def _get(options: argparse.Namespace) -> int:
     from soundalike.data.download import find, get
 
+    require("soundalike data get", "requests")
     archives = list({name: find(name) for name in options.datasets}.values())
     if options.address and len(archives) > 1:
         raise SoundalikeError("--from is one address: give one data set with it.")

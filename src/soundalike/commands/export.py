@@ -10,6 +10,7 @@ from soundalike.commands.arguments import add_compact, path
 from soundalike.core.errors import SoundalikeError
 
 HELP = "write a model as an ONNX file, for use without PyTorch"
+NEEDS = ("onnx",)
 _CLOSE = 1e-4
 
 

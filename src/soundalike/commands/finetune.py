@@ -7,6 +7,7 @@ import argparse
 from soundalike.commands.arguments import TASKS, add_device, name_unheard, path, settings
 
 HELP = "train a saved model on with labels, so that it tells classes apart"
+NEEDS = ("lightning", "tensorboard", "yaml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,8 @@ import argparse
 
 from soundalike.commands.arguments import DEFAULT_RECIPE, path, seed, settings, whole
 
-HELP = "write a page with pairs of a recipe to play, and how alike they are to an encoder"
+HELP = "write a page with pairs of a recipe to play and to compare"
+NEEDS = ("matplotlib", "yaml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

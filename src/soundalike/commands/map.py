@@ -13,7 +13,7 @@ from soundalike.core.errors import SoundalikeError
 if TYPE_CHECKING:
     from soundalike.model.embed_files import Embedded
 
-HELP = "write a page with the sounds of a folder as points to hover and hear"
+HELP = "write a page with the sounds of a folder as points to hear"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

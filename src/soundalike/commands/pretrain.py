@@ -8,6 +8,7 @@ from soundalike.commands.arguments import DEFAULT_RECIPE, add_device, name_unhea
 from soundalike.core.errors import SoundalikeError
 
 HELP = "train an encoder on synthetic sounds, on recordings, or on both"
+NEEDS = ("lightning", "tensorboard", "yaml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,8 @@ import argparse
 from soundalike.commands.arguments import number, path, seed, whole
 from soundalike.core.errors import SoundalikeError, nearest
 
-HELP = "write patches and their doppelgängers, or augmentations of a recording, as wav files, numbers and a picture"
+HELP = "write patches, or augmentations of a recording, as wav files"
+NEEDS = ("matplotlib",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from soundalike.apps.search import Found, Index
 
-HELP = "find the sounds of an index that are nearest to a sound, or those that are the same recording"
+HELP = "find the sounds of an index nearest to a sound, or those it has twice"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from soundalike.model.embed_files import Embedder
 
 HELP = "train or measure many things and compare them, with a figure"
+NEEDS = ("lightning", "tensorboard", "yaml", "matplotlib")
 STUDIES = {
     "vary": "any recipe keys, in every combination of their values",
     "doppelgangers": "δ × voice × augmentation, and a fixed pool of pairs against endless fresh ones",

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from soundalike.core.errors import SoundalikeError, nearest
+from soundalike.core.extras import require
 
 LINES = (".jsonl", ".ndjson")
 SUFFIXES = (".csv", ".tsv", *LINES, ".npz", ".parquet")
@@ -184,12 +185,11 @@ def pyarrow_for(file: Path) -> Any:
     """The package ``pyarrow`` with its ``parquet``, for a file.
 
     Raises:
-        SoundalikeError: it is not installed.
+        MissingPackagesError: it is not installed.
     """
-    try:
-        import pyarrow.parquet  # type: ignore[import-untyped]
-    except ImportError:
-        raise SoundalikeError(f"{file}: parquet needs pyarrow: pip install 'soundalike[parquet]'.") from None
+    require(f"{file}: parquet", "pyarrow")
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
     return pyarrow
 
 

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 import soundalike
 from soundalike.core.errors import SoundalikeError
+from soundalike.core.extras import require
 from soundalike.core.files import replacing
 from soundalike.model.compact import Compact
 from soundalike.model.model import SoundModel
@@ -32,7 +33,6 @@ from soundalike.nn.quarter_tones import OFFSET, QuarterTones
 INPUT, OUTPUT = "waveform", "embedding"
 _TINY = 1e-20  # what the front ends add to a power before its root
 _LEAST_VARIANCE = 1e-12  # as the read-out has it
-_EXTRA = "pip install 'soundalike[onnx]'"
 
 
 def export_onnx(model: SoundModel, path: str | Path, half: bool = False, source: str | Path | None = None) -> None:
@@ -63,10 +63,9 @@ def export_onnx(model: SoundModel, path: str | Path, half: bool = False, source:
         SoundalikeError: onnx is not installed, the model has a part that cannot be exported, or the file cannot be
             written.
     """
-    try:
-        import onnx.helper
-    except ImportError:
-        raise SoundalikeError(f"writing ONNX needs onnx: {_EXTRA}.") from None
+    require("writing ONNX", "onnx")
+    import onnx.helper
+
     graph = Graph(half)
     embedding = _embedding(graph, model.frontend, model.encoder, model.readout)
     if model.projection is not None:
@@ -101,10 +100,9 @@ def largest_difference(model: SoundModel, path: str | Path, waveforms: Sequence[
     Raises:
         SoundalikeError: onnxruntime is not installed.
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise SoundalikeError(f"running ONNX needs onnxruntime: {_EXTRA}.") from None
+    require("running ONNX", "onnxruntime")
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
     sounds = [_made_up(seconds, model.sample_rate) for seconds in (0.05, 1.0, 2.5)] if waveforms is None else waveforms
     largest = [0.0]

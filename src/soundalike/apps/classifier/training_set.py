@@ -100,6 +100,8 @@ def read(data: str | Path, task: str | None = None) -> TrainingSet:
         raise SoundalikeError(f"{data}: {_why_no_classes(data, list(classes))}")
     if data.suffix.lower() in audio.SUFFIXES:
         raise SoundalikeError(f"{data}: one sound; give a folder with a sub-folder of sounds for each class.")
+    if data.suffix.lower() == ".parquet":
+        tables.pyarrow_for(data)
     if not tables.columns_in(data):
         raise SoundalikeError(
             f"{data}: not a table of clips; give one ({', '.join(tables.SUFFIXES)}) with the columns path and label, "
