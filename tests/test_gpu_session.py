@@ -43,7 +43,7 @@ def command(*arguments: object, packages: Path | None = None) -> subprocess.Comp
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=900,
         check=False,
     )
 

@@ -24,7 +24,6 @@ from benchmarks.gpu.worker import FAULTS, Context, work
 ROOT = Path(__file__).parents[2]
 GRACE = 10.0
 """Seconds that a step has to end by itself before it is killed."""
-_SMALL_LIMIT = 90.0  # seconds of a step of tiny size
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,8 +116,7 @@ def _attend(
     child: subprocess.Popen[bytes], records: Records, settings: Settings, steps: Sequence[Step], deadline: float
 ) -> str:
     """Waits for the process, ends it where a step takes too long, and says why it ended."""
-    most = _SMALL_LIMIT if settings.small else float("inf")
-    limits = {step.name: min(step.limit, most) for step in steps}
+    limits = {step.name: step.limit for step in steps}
     filled = deadline - finish_seconds(settings) + 2.0 * GRACE  # a training ends by itself before
     filling = {step.name for step in steps if step.fills}
     shown = len(records.rows())
