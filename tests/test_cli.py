@@ -269,7 +269,7 @@ PRETRAIN_MISTAKES = [
     ("--recipe dopelgangers", r"^unknown recipe 'dopelgangers': did you mean 'doppelgangers'"),
     ("--recipe nowhere.yaml", r"^nowhere\.yaml: no such recipe file\.$"),
     ("--recipe=", r"^unknown recipe ''"),
-    ("--voice vioce", r"unknown voice 'vioce': did you mean 'voice' or 'voice-fm'\? Known: parametric"),
+    ("--voice vioce", r"unknown voice 'vioce': did you mean 'voice' or 'voice-fm'\? Known: body"),
     ("--objective ntxent", r"unknown objective 'ntxent': did you mean 'nt-xent'\?"),
     ("--batchsize 8", r"^unknown recipe key 'batchsize': did you mean batch_size"),
     ("--training.stepz 8", r"training has no key 'stepz': did you mean 'steps'\?"),

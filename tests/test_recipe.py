@@ -227,8 +227,8 @@ def test_keys_below_a_single_value(tiny: Recipe) -> None:
         ("pool", 2.5, "give a whole number or null"),
         ("pool", 1, "give a whole number from 2"),
         ("peak", 3, "give a name"),
-        ("voice", ["voice"], "Known: parametric, scene, voice, voice-fm."),
-        ("voice", None, "Known: parametric, scene, voice, voice-fm."),
+        ("voice", ["voice"], "Known: body, mouth, parametric, scene, texture, voice, voice-fm."),
+        ("voice", None, "Known: body, mouth, parametric, scene, texture, voice, voice-fm."),
         ("delta.pitch", "abc", "give a number from 0 to 1"),
     ],
 )
