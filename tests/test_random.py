@@ -204,6 +204,17 @@ def test_a_position_is_the_same_in_any_company(seed: int, positions: list[int]) 
     assert random.keys(torch.full((len(positions),), seed), torch.tensor(positions)).tolist() == alone
 
 
+@given(seed=st.integers(-(2**63), 2**63 - 1), streams=st.lists(st.integers(0, 2**31), min_size=1, max_size=4))
+def test_streams_that_are_hashed_together_are_those_hashed_alone(seed: int, streams: list[int]) -> None:
+    positions = torch.arange(6).reshape(2, 3)
+    for given_seed in (seed, torch.tensor(seed), torch.tensor([[seed], [7]])):
+        together = random.keys(given_seed, positions, stream=streams)
+        assert together.shape == (len(streams), 2, 3)
+        for one, stream in zip(together, streams, strict=True):
+            assert torch.equal(one, random.keys(given_seed, positions, stream=stream))
+    assert random.keys(seed, stream=streams).tolist() == [random.keys(seed, stream=each).item() for each in streams]
+
+
 @pytest.mark.parametrize("seed", [0, 1, -1, 2**31, 2**32, -(2**31), 2**63 - 1, -(2**63)])
 def test_any_seed_of_64_bits_has_a_stream_of_its_own(seed: int) -> None:
     others = [0, 1, -1, 2**31, 2**32, -(2**31), 2**63 - 1, -(2**63), seed ^ 1, seed ^ (1 << 40)]

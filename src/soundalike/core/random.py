@@ -10,6 +10,7 @@ The hash is the 32-bit finaliser of MurmurHash3 (Austin Appleby, public domain),
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -34,34 +35,41 @@ def _low_and_high(number: Tensor) -> tuple[Tensor, Tensor]:
     return number.to(torch.int32), (number >> 32).to(torch.int32)
 
 
-def keys(seed: int | Tensor, index: Tensor | None = None, *, stream: int = 0) -> Tensor:
+def keys(seed: int | Tensor, index: Tensor | None = None, *, stream: int | Sequence[int] = 0) -> Tensor:
     """A key for each position of a stream: what `bits`, `uniform` and `normal` draw from.
 
     Args:
         seed: the seed, any 64-bit integer, or a tensor of them (broadcast against ``index``).
         index: positions in the stream, int64 of any shape; 0 where not given.
-        stream: which of several independent uses of one seed.
+        stream: which of several independent uses of one seed; several are hashed together, which launches as many
+            kernels as one.
 
     Returns:
-        int32 tensor of the broadcast shape.
+        int32 tensor of the broadcast shape, behind an axis of the streams where several are given.
     """
+    numbers = [_start(each) for each in ((stream,) if isinstance(stream, int) else stream)]
     if isinstance(seed, Tensor):
         index = torch.zeros_like(seed) if index is None else index
         if not seed.dim():
             seed = seed.to(index.device)
-        each, index = torch.broadcast_tensors(seed.to(torch.int64), index.to(torch.int64))
-        low, high = _low_and_high(each)
-        key: int | Tensor = _next(high, _next(low, _start(stream)))
+        words = [*_low_and_high(seed.to(torch.int64))]
     else:
-        index = torch.zeros((), dtype=torch.int64) if index is None else index.to(torch.int64)
-        key = _start(stream)
-        for word in (seed, seed >> 32):  # in Python: a tensor of the seed would have to be copied to the device
-            key = _mix_number(_mix_number(word * _GOLDEN + key) + _GOLDEN)
-    low, high = _low_and_high(index)
-    return _next(high, _next(low, key))
+        index = torch.zeros((), dtype=torch.int64) if index is None else index
+        words = []
+        for part in (seed, seed >> 32):  # in Python: a tensor of the seed would have to be copied to the device
+            numbers = [_mix_number(_mix_number(part * _GOLDEN + number) + _GOLDEN) for number in numbers]
+    words += _low_and_high(index.to(torch.int64))
+    first = words[0] * _GOLDEN
+    shape = torch.broadcast_shapes(first.shape, index.shape)
+    # one by one: a tensor of the streams would have to be copied to the device
+    key = torch.stack([(first + number).expand(shape) for number in numbers])  # (streams, *shape)
+    key = _mix(_mix(key) + _GOLDEN)
+    for word in words[1:]:
+        key = _next(word, key)
+    return key[0] if isinstance(stream, int) else key
 
 
-def _next(word: Tensor, key: int | Tensor) -> Tensor:
+def _next(word: Tensor, key: Tensor) -> Tensor:
     """A key with another word of 32 bits hashed into it."""
     return _mix(_mix(word * _GOLDEN + key) + _GOLDEN)
 

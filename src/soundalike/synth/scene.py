@@ -14,7 +14,7 @@ from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.synth.control import Bank
 from soundalike.synth.parameter import ParameterSpec
 from soundalike.synth.resonance import DECIBEL, Frames, Resonances, tilted
-from soundalike.synth.scene_targets import SPECS, SceneTargets
+from soundalike.synth.scene_targets import SPECS, SceneTargets, Sources
 from soundalike.synth.synthesizer import Synthesizer
 from soundalike.synth.targets import TargetSpec, pack
 from soundalike.synth.voice import INSTRUMENTS, Voice
@@ -94,6 +94,7 @@ class Scene(Synthesizer):
         twin = copy.copy(self)
         twin._placed, twin._mix = compiled(self._placed), compiled(self._mix)  # type: ignore[method-assign]
         twin._mix_with_energies = compiled(self._mix_with_energies)  # type: ignore[method-assign]
+        twin._sources = compiled(self._sources)  # type: ignore[method-assign]
         return twin
 
     def _render(self, patch: Tensor, noise: Tensor) -> Tensor:
@@ -103,11 +104,16 @@ class Scene(Synthesizer):
         units, events, behind = self._spectra(patch, noise)
         mix, of_events, of_background = self._mix_with_energies(units, events, behind)
         sound = self._sound(mix)
-        assert isinstance(self.instrument, Voice)
-        sources = self.instrument.sources(self.patches.knobs(patch).flatten(0, 1))
+        sources = self._sources(self.patches.knobs(patch).flatten(0, 1))
         onset, peak = self.places.read(units)[0], sound.abs().amax(1)
         targets = self.scene_targets(of_events, of_background, onset, sources, peak)
         return torch.cat((self._scaled(sound), pack(SPECS, targets)), dim=1)
+
+    def _sources(self, patches: Tensor) -> Sources:
+        """What the instrument's oscillators do, of the events' patches (n events, size of the instrument)."""
+        assert isinstance(self.instrument, Voice)
+        sources: Sources = self.instrument.sources(patches)
+        return sources
 
     def _sound(self, mix: Tensor) -> Tensor:
         """The sound (n, samples) of a spectrum (n, frames, bins, 2)."""
@@ -116,38 +122,45 @@ class Scene(Synthesizer):
     def _spectra(self, patch: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Knobs in units (n, size), and spectra of the events and of white noise, as `_mix` takes them."""
         units = self.table.to_units(patch)
-        sounds = self._placed(self._sounds(patch, noise), self.places.read(units)[0])  # (n, events, samples)
-        hiss = self._hiss(noise).to(sounds)  # (n, samples)
-        spectra = self.frames.spectra(torch.cat((sounds.flatten(0, 1), hiss)))  # (n events + n, frames, bins)
-        events, behind = torch.view_as_real(spectra).split((len(patch) * self.events, len(hiss)))
+        of_events, of_background = self._noises(noise)
+        patches = self.patches.knobs(patch).flatten(0, 1)  # (n events, size of the voice)
+        sounds = self.instrument.with_noise(patches, of_events).unflatten(0, (-1, self.events))
+        placed = self._placed(sounds, self.places.read(units)[0], of_background)  # (n events + n, samples)
+        spectra = torch.view_as_real(self.frames.spectra(placed))  # (n events + n, frames, bins, 2)
+        events, behind = spectra.split((len(patch) * self.events, len(patch)))
         return units, events.unflatten(0, (-1, self.events)), behind
 
-    def _sounds(self, patch: Tensor, noise: Tensor) -> Tensor:
-        """What the voice makes of every event's patch, (n, events, samples)."""
-        patches = self.patches.knobs(patch).flatten(0, 1)  # (n events, size of the voice)
-        if noise.dim() == 1:
-            events = torch.arange(self.events, device=noise.device)
-            seeds = random.keys(noise[:, None].long(), events, stream=_EVENT).long()  # (n, events)
-            sounds = self.instrument(patches, seeds.flatten())
-        else:
-            same = self.grid.waveform(noise)[:, None].expand(-1, self.events, -1)
-            sounds = self.instrument(patches, noise=same.flatten(0, 1))
-        return sounds.unflatten(0, (-1, self.events))
+    def _noises(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Noise of every event, n events rows, and of every background, n rows: keys, or blocks where these are given.
 
-    def _placed(self, sounds: Tensor, onset: Tensor) -> Tensor:
-        """Sounds (n, events, samples) moved to where they begin, (n, events) in seconds."""
+        Args:
+            noise: as `Synthesizer._render` takes it.
+        """
+        if noise.dim() != 1:
+            return noise.repeat_interleave(self.events, dim=0), noise
+        numbers = torch.arange(self.events, device=noise.device)
+        seeds = random.keys(noise[:, None].long(), numbers, stream=(_EVENT, _BACKGROUND)).long()  # (2, n, events)
+        of_events, of_background = random.noise_keys(seeds).unbind()
+        return of_events.flatten(), of_background[:, 0]
+
+    def _placed(self, sounds: Tensor, onset: Tensor, noise: Tensor) -> Tensor:
+        """Sounds moved to where they begin, and the white noise that backgrounds are made of.
+
+        Args:
+            sounds: (n, events, samples).
+            onset: in seconds, (n, events).
+            noise: noise of the backgrounds, as `_noises` returns it.
+
+        Returns:
+            The sounds of all events, then the noise of all backgrounds, of mean square 1/3, (n events + n, samples).
+        """
         late = (onset * self.sample_rate)[..., None]  # between samples by a straight line: gradients reach it
         place = torch.arange(self.samples, device=sounds.device) - late.floor().long()
         now = torch.where(place >= 0, sounds.gather(2, place.clamp(min=0)), 0.0)
         before = torch.where(place >= 1, sounds.gather(2, (place - 1).clamp(min=0)), 0.0)
-        return torch.lerp(now, before, late - late.floor())
-
-    def _hiss(self, noise: Tensor) -> Tensor:
-        """White noise of mean square 1/3 for the background, (n, samples)."""
-        if noise.dim() != 1:
-            return self.grid.waveform(noise)
-        keys = random.noise_keys(random.keys(noise.long(), stream=_BACKGROUND).long())
-        return random.noise_at(keys, random.positions(self.samples, noise.device))
+        moved = torch.lerp(now, before, late - late.floor()).flatten(0, 1)
+        white = noise if noise.dim() > 1 else random.noise_at(noise, self.positions)  # (n, blocks, length)
+        return torch.cat((moved, self.grid.waveform(white).to(moved)))
 
     def _mix(self, units: Tensor, events: Tensor, behind: Tensor) -> Tensor:
         """Spectra of scenes.

@@ -208,7 +208,19 @@ class Synthesizer(nn.Module):
         if noise is not None and noise_seed is not None:
             raise SoundalikeError("noise and noise_seed are both given: give one of them.")
         source = self._noise_keys(noise_seed, count) if noise is None else self._noise_blocks(noise, patch)
-        source = source.expand(count, *source.shape[1:])
+        return self.with_noise(patch, source.expand(count, *source.shape[1:]))
+
+    def with_noise(self, patch: Tensor, source: Tensor) -> Tensor:
+        """The sounds of patches whose noise is at hand.
+
+        Args:
+            patch: knob positions in [0, 1], (n, size).
+            source: keys of each sound's noise, int32 (n,), from `random.noise_keys`, or noise in blocks,
+                (n, blocks, length).
+
+        Returns:
+            Audio as `forward` gives it, (n, samples).
+        """
         if self._compiled and patch.dtype == torch.float32 and not (patch.requires_grad and torch.is_grad_enabled()):
             sound = self._compiled(patch, source)
         else:

@@ -166,12 +166,11 @@ class Doppelgangers(Views):
         if self.mix is None:
             return audio
         low, high = self.mix
-        mixed = []
-        for view, other, stream in zip(audio.chunk(2), rendered.others, (_FIRST_MIX, _SECOND_MIX), strict=True):
-            level = view / view.abs().amax(1, keepdim=True).clamp(min=1e-6)
-            quieter = low + (high - low) * random.uniform(random.keys(seed, indices, stream=stream), 1)  # (n, 1)
-            mixed.append(level[rendered.rows] + 10.0 ** (-quieter / 20.0) * level[other])
-        both = torch.cat(mixed)
+        level = (audio / audio.abs().amax(1, keepdim=True).clamp(min=1e-6)).unflatten(0, (2, -1))
+        keys = random.keys(seed, indices, stream=(_FIRST_MIX, _SECOND_MIX))  # (2, n)
+        quieter = low + (high - low) * random.uniform(keys.flatten(), 1)  # (2n, 1)
+        others = torch.cat([view[rows] for view, rows in zip(level, rendered.others, strict=True)])
+        both = level[:, rendered.rows].flatten(0, 1) + 10.0 ** (-quieter / 20.0) * others
         return both / both.abs().amax(1, keepdim=True).clamp(min=1.0)
 
     def augmented_features(self, features: Tensor, seed: int, indices: Tensor) -> Tensor:
@@ -180,19 +179,18 @@ class Doppelgangers(Views):
 
     def patches(self, seed: int, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The two patches (n, size) of each pair, without rendering them."""
-        indices = self._pooled(indices)
-        theta = self.theta(seed, indices)
-
-        def nudged(stream: int) -> Tensor:
-            nudge = random.normal(random.keys(seed, indices, stream=stream), self.voice.size)
-            return (theta + self.deltas * nudge).clamp(LOWEST_KNOB, 1.0)
-
-        return nudged(_FIRST), nudged(_SECOND)
+        theta, *nudges = random.keys(seed, self._pooled(indices), stream=(_THETA, _FIRST, _SECOND))  # (n,) each
+        nudge = random.normal(torch.cat(nudges), self.voice.size).unflatten(0, (2, -1))
+        first, second = (self._theta(theta) + self.deltas * nudge).clamp(LOWEST_KNOB, 1.0)
+        return first, second
 
     def theta(self, seed: int, indices: Tensor) -> Tensor:
         """The patches (n, size) that the views are nudged from. Training never hears them."""
-        uniform = random.uniform(random.keys(seed, self._pooled(indices), stream=_THETA), self.voice.size)
-        return self.voice.spread(uniform, self.uniform_in)
+        return self._theta(random.keys(seed, self._pooled(indices), stream=_THETA))
+
+    def _theta(self, key: Tensor) -> Tensor:
+        """Patches (n, size) from a key of each (n,)."""
+        return self.voice.spread(random.uniform(key, self.voice.size), self.uniform_in)
 
     def _pooled(self, indices: Tensor) -> Tensor:
         """Indices of the pool in place of those beyond it; the same when asked twice."""
@@ -204,9 +202,8 @@ class Doppelgangers(Views):
         """A noise seed for each first view, then for each second view, (2n,)."""
         if self.noise == "fixed":
             return torch.zeros(2 * len(indices), dtype=torch.int64, device=indices.device)
-        first = random.keys(seed, indices, stream=_FIRST_NOISE)
-        second = first if self.noise == "pair" else random.keys(seed, indices, stream=_SECOND_NOISE)
-        return torch.cat((first, second)).long()
+        streams = (_FIRST_NOISE, _FIRST_NOISE if self.noise == "pair" else _SECOND_NOISE)
+        return random.keys(seed, indices, stream=streams).flatten().long()
 
 
 def group_deltas(delta: float | Mapping[str, float]) -> dict[str, float]:

@@ -122,8 +122,8 @@ class Views(nn.Module):
     def _drawn(augmentation: Compose, streams: tuple[int, ...], seed: int, indices: Tensor, like: Tensor) -> Tensor:
         """Uniform numbers for each first view, then for each second view, (2n, numbers)."""
         indices = on_device(indices, like.device)
-        views = [random.keys(seed, indices, stream=stream) for stream in streams]
-        return random.uniform(torch.cat(views), augmentation.numbers)
+        keys = random.keys(seed, indices, stream=streams)  # (2, n)
+        return random.uniform(keys.flatten(), augmentation.numbers)
 
 
 def step_indices(step: int, rank: int, ranks: int, batch_size: int) -> Tensor:
