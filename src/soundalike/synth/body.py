@@ -238,7 +238,7 @@ class Body(TargetVoice):
     def _colour(
         self, centre: Tensor, narrow: Tensor, gain: Tensor, octave: Tensor, inverse: Tensor, noise: Tensor
     ) -> Tensor:
-        """Spectra of the noise, (n, 2, bins): what `control` says of its filter, and the noise as `Hiss` takes it."""
+        """Spectra of the noise, (n, numbers): what `control` says of its filter, and the noise as `Hiss` takes it."""
         apart = (self.hiss.octaves - octave) * inverse
         decibels = resonating(self.hiss.hertz, centre, narrow, gain)
         return self.hiss.coloured(noise, torch.exp(DECIBEL * decibels) / (1.0 + apart.square()))

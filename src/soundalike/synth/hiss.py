@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from soundalike.core import random
-from soundalike.synth.place import fast_length
+from soundalike.synth.place import RUN, fast_length
 
 _LOWEST_HZ = 40.0
 
 
 class Hiss(nn.Module):
-    """Noise whose spectrum is given for the whole sound.
+    """Noise whose spectrum is given for the whole sound, at every `RUN` / 2 frequencies; between them it is a line.
 
     Args:
         samples: length of a sound in samples.
@@ -24,18 +24,26 @@ class Hiss(nn.Module):
 
     hertz: Tensor
     octaves: Tensor
+    along: Tensor
     positions: Tensor
 
     def __init__(self, samples: int, sample_rate: int, start: int) -> None:
         super().__init__()
         self.samples = samples
-        self.period = fast_length(max(2, samples))
-        bins = self.period // 2 + 1
-        positions = random.positions(2 * bins, start=start).unflatten(0, (2, bins))
-        hertz = torch.arange(bins, dtype=torch.float64) * (sample_rate / self.period)
-        self.register_buffer("hertz", hertz.float(), persistent=False)  # of the bins, (bins,)
-        self.register_buffer("octaves", hertz.clamp(min=_LOWEST_HZ).log2().float(), persistent=False)
-        self.register_buffer("positions", positions, persistent=False)
+        self.period = fast_length(samples)
+        hertz = torch.arange(self.period // RUN + 1, dtype=torch.float64) * (RUN // 2 * sample_rate / self.period)
+        along = torch.arange(RUN) // 2 * (2.0 / RUN)
+
+        def buffer(name: str, value: Tensor) -> None:
+            self.register_buffer(name, value, persistent=False)
+
+        buffer("hertz", hertz.float())  # of the points at which gains are given, (points,)
+        buffer("octaves", hertz.clamp(min=_LOWEST_HZ).log2().float())
+        buffer("along", along)  # from one point to the next, (RUN,)
+        buffer("positions", random.positions(self.period, start=start))
+        # in the mean square of a line: what the squares of its ends and their product weigh
+        parts = ((1.0 - along).square(), 2.0 * along * (1.0 - along), along.square())
+        self._weights = [float(part.mean()) for part in parts]
 
     def white(self, noise: Tensor, like: Tensor) -> Tensor:
         """What `coloured` takes as noise.
@@ -45,28 +53,33 @@ class Hiss(nn.Module):
             like: of the type of the sound.
 
         Returns:
-            The key as it is, or spectra of the waveform, real and imaginary parts, (n, 2, bins).
+            The key as it is, or the waveform's spectra, real and imaginary parts by turns, (n, period).
         """
         if noise.dim() == 1:
             return noise
         spectra = torch.fft.rfft(noise.to(like), self.period) * math.sqrt(2.0 / self.period)
-        return torch.stack((spectra.real, spectra.imag), dim=1)
+        return torch.view_as_real(spectra).flatten(1)[:, : self.period]
 
     def coloured(self, noise: Tensor, gain: Tensor) -> Tensor:
         """Spectra of noise of mean square 1.
 
         Args:
-            noise: a key for each sound, int32 (n,), or spectra of noise whose parts are of variance 1/3, (n, 2, bins).
-            gain: of any scale, (n, bins).
+            noise: a key for each sound, int32 (n,), or numbers of variance 1/3, (n, period).
+            gain: of any scale, (n, points).
 
         Returns:
-            Real and imaginary parts, (n, 2, bins).
+            Real and imaginary parts by turns, with the highest frequency, (n, period + 2).
         """
         if noise.dim() == 1:
             noise = random.noise_at(noise, self.positions).to(gain)
-        scale = gain.square().mean(1, keepdim=True).clamp(min=1e-12).rsqrt() * math.sqrt(1.5 * self.period)
-        return noise * (gain * scale)[:, None]
+        start, end = gain[:, :-1], gain[:, 1:]
+        first, both, last = self._weights
+        power = (first * start.square() + both * start * end + last * end.square()).mean(1, keepdim=True)
+        gain = gain * (power.clamp(min=1e-12).rsqrt() * math.sqrt(1.5 * self.period))
+        numbers = noise * (gain[:, :-1, None] + gain.diff(dim=1)[..., None] * self.along).flatten(1)
+        return torch.cat((numbers, numbers.new_zeros(len(numbers), 2)), dim=1)
 
-    def sound(self, spectra: Tensor) -> Tensor:
-        """Sounds (n, samples) of spectra (n, 2, bins)."""
-        return torch.fft.irfft(torch.complex(spectra[:, 0], spectra[:, 1]), self.period)[:, : self.samples]
+    def sound(self, numbers: Tensor) -> Tensor:
+        """Sounds (n, samples) of spectra (n, period + 2)."""
+        spectra = torch.view_as_complex(numbers.unflatten(1, (-1, 2)))
+        return torch.fft.irfft(spectra, self.period)[:, : self.samples]

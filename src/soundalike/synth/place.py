@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,18 +25,35 @@ LOUDNESS = 0.1
 """Root mean square over the whole sound at level 0 dB: 20 dB below full scale, as in most recordings."""
 BELLS = 2
 """Bands of the equaliser that can be raised and lowered."""
-RUN = 16
+RUN = 32
 """Numbers of a spectrum from one point to the next at which gains are computed: half as many frequencies."""
 _QUIETEST = 1e-10  # what is quieter than that, mean square, is silence and not made louder
 _FLAT_BELOW = 6.5  # log2 Hz, 91 Hz: a slope that went on to 0 Hz would put all energy where nobody hears it
 _BELL_OCTAVES = 0.7  # half the width of a band of the equaliser at half its decibels
 _LOSS = 0.5  # dB at 8 kHz for each metre, growing with the square of the frequency, as in air but stronger
 _RATIO = 1.25  # length of the spectrum's period over that of the sound: a quarter of it for the room to decay
-_NODES = (0.0, 0.004, 0.009, 0.015, 0.022, 0.031, 0.043, 0.058, 0.077, 0.1, 0.13, 0.17, 0.22, 0.28, 0.36, 0.48, 0.7)
-"""Seconds after a sound at which a room's energy is what it should be; between two of them it is a straight line."""
-_NOISES = 2  # for each of them
+_NODES = (0.0, 0.004, 0.009, 0.015, 0.023, 0.033, 0.045, 0.06, 0.079, 0.103, 0.133, 0.17, 0.215, 0.28, 0.37, 0.5, 0.7)
+"""Seconds after a sound around which a room's stretches of noise lie."""
+_NOISES = 2  # around each of them
 _DECAYED = 3.0 * math.log(10.0)  # nepers in 60 dB
 _FIRST_NUMBER = 1 << 28  # of a sound's noise that a place uses: voices count theirs from 0
+
+
+class Settings(NamedTuple):
+    """What follows from the knobs of n places. Points are every `RUN` / 2 frequencies."""
+
+    gain: Tensor
+    """Of the equaliser for the sound, (n, points)."""
+    colour: Tensor
+    """Gain for white noise that makes it the background of a sound of mean square 1, (n, points)."""
+    points: Tensor
+    """Cosine and sine of an echo's phase at the points, (n, 2, points - 1)."""
+    turns: Tensor
+    """What they weigh in each of the `RUN` numbers from there on, (n, 2, RUN)."""
+    mixture: Tensor
+    """What each stretch of noise weighs in the room, (n, stretches)."""
+    loudness: Tensor
+    """Root mean square of the sound as it is heard, (n, 1)."""
 
 
 class Place(nn.Module, Bank):
@@ -60,6 +78,7 @@ class Place(nn.Module, Bank):
     sloped: Tensor
     absorbed: Tensor
     along: Tensor
+    direct: Tensor
     nodes: Tensor
     rooms: Tensor
     positions: Tensor
@@ -107,23 +126,28 @@ class Place(nn.Module, Bank):
         buffer("sloped", octaves.clamp(min=_FLAT_BELOW))
         buffer("absorbed", (DECIBEL * _LOSS) * (hertz / 8000.0).square())  # nepers a metre
         buffer("along", torch.arange(RUN) // 2 * (2.0 / RUN))  # from one point to the next, (RUN,)
-        nodes = [node for node in _NODES if node * sample_rate < self.tail]
-        buffer("nodes", torch.tensor(nodes).repeat(_NOISES))  # seconds, of each stretch
+        buffer("direct", torch.arange(RUN) % 2 == 0)  # the spectrum of a click: 1 and 0 by turns
+        # those that the response has time for, and one more, where the last stretch ends
+        inside = sum(node * sample_rate < self.tail for node in _NODES)
+        nodes = torch.tensor([*_NODES, 2.0 * _NODES[-1]][: inside + 1], dtype=torch.float64)
+        buffer("nodes", nodes)  # seconds
         buffer("rooms", self._numbers(torch.fft.rfft(self._stretches(nodes), self.period)))  # (stretches, period)
-        positions = random.positions(len(self.nodes) + self.period, start=_FIRST_NUMBER)
+        positions = random.positions(len(self.rooms) + self.period, start=_FIRST_NUMBER)
         self.register_buffer("positions", positions, persistent=False)
 
-    def _stretches(self, nodes: list[float]) -> Tensor:
+    def _stretches(self, nodes: Tensor) -> Tensor:
         """White noise in stretches around some times; their energies add up to that of one: (stretches, tail)."""
         time = torch.arange(self.tail, dtype=torch.float64) / self.sample_rate
-        place = torch.tensor([-1.0, *nodes, math.inf], dtype=torch.float64)[:, None]
-        before, middle, after = place[:-2], place[1:-1], place[2:]
-        rise = ((time - before) / (middle - before)).clamp(0.0, 1.0)
-        fall = torch.where(after.isinf(), 1.0, ((after - time) / (after - middle)).clamp(0.0, 1.0))
+        start, middle, end = (
+            torch.nn.functional.pad(nodes, (1, 0), value=-1.0).unfold(0, 3, 1).unbind(1)
+        )  # (nodes - 1,) each
+        rise = (time - start[:, None]) / (middle - start)[:, None]
+        fall = (end[:, None] - time) / (end - middle)[:, None]
         fade = (4.0 * (1.0 - time / self.tail)).clamp(max=1.0) * (time > 0)  # no click where it is cut
-        shape = torch.minimum(rise, fall).sqrt() * fade  # (nodes, tail)
-        noise = random.normal(random.keys(0, torch.arange(_NOISES * len(nodes))), self.tail)
+        shape = torch.minimum(rise.clamp(max=1.0), fall).clamp(min=0.0).sqrt() * fade
+        shape = torch.where(start[:, None] < 0.0, fall.clamp(0.0, 1.0).sqrt() * fade, shape)
         shape = shape.repeat(_NOISES, 1).float()
+        noise = random.normal(random.keys(0, torch.arange(len(shape))), self.tail)
         energy = (noise * shape).square().sum(1, keepdim=True) / shape.square().sum(1, keepdim=True)
         return noise * shape * energy.clamp(min=1e-6).rsqrt()  # not only as expected
 
@@ -132,7 +156,7 @@ class Place(nn.Module, Bank):
 
         Args:
             units: knobs of the voice in their units, (n, size).
-            sound: (n, samples) of any level.
+            sound: (n, samples) of any level, or `padded`.
             noise: a key for each sound's room and background, int32 (n,), or a waveform in [-1, 1] to make both of,
                 (n, samples).
 
@@ -143,82 +167,107 @@ class Place(nn.Module, Bank):
         if noise.dim() > 1:  # backwards, so that it is not the noise that the voice has used, and again and again
             drawn = noise.flip(1).repeat(1, -(-self.period // self.samples)).to(sound)[:, : self.period]
             behind = self._numbers(torch.fft.rfft(drawn))
+        of_place = self.settings(units, drawn)
         bins = self.period // 2
-        passed = torch.fft.rfft(sound, self.period)[:, :bins] * _complex(self.transfer(units, drawn))
-        heard = self.mixed(units, self._numbers(passed), behind)
+        passed = torch.fft.rfft(sound, self.period)[:, :bins] * _complex(self.transfer(of_place))
+        heard = self.mixed(of_place, self._numbers(passed), behind)
         return torch.fft.irfft(_complex(heard), self.period)[:, : self.samples]
 
     def compiled_twin(self) -> Place:
         """The same place without gradients, whose parts are compiled at their first call, for its shapes."""
         twin = copy.copy(self)
-        twin.transfer, twin.mixed = compiled(self.transfer), compiled(self.mixed)  # type: ignore[method-assign]
+        # three parts: what is computed at few frequencies would else be computed at all of them
+        for name in ("settings", "transfer", "mixed"):
+            setattr(twin, name, compiled(getattr(self, name)))
         return twin
+
+    def padded(self, sound: Tensor) -> Tensor:
+        """Sounds (n, samples) with zeros behind them, (n, period): what makes them so anyhow may as well make this."""
+        return torch.cat((sound, sound.new_zeros(len(sound), self.period - sound.shape[1])), dim=1)
 
     def _numbers(self, spectrum: Tensor) -> Tensor:
         """Real and imaginary parts by turns, without the highest frequency: (n, bins) -> (n, period)."""
         return torch.view_as_real(spectrum).flatten(1)[:, : self.period]
 
-    def transfer(self, units: Tensor, noise: Tensor) -> Tensor:
-        """What becomes of each frequency: direct sound, echo and room, through the equaliser.
+    def settings(self, units: Tensor, noise: Tensor) -> Settings:
+        """What follows from the knobs at few frequencies, and from them to all others by straight lines and turns.
 
         Args:
             units: (n, size).
             noise: keys (n,), or white noise in [-1, 1], (n, at least as many as stretches).
+        """
+        knob = self.named(units)
+        gain, colour = self._gains(knob)
+        # the mean square of white noise in [-1, 1] is 1/3
+        power = colour.square().mean(1, keepdim=True) / 3.0
+        colour = colour * (torch.exp(DECIBEL * knob["background.level"]) * power.rsqrt())
+        if noise.dim() == 1:  # of each number of its spectrum it is period / 6, of a number that is drawn 1/3
+            colour = colour * math.sqrt(0.5 * self.period)
+        cycles = knob["echo.delay"] * (self.sample_rate / self.period)  # from one bin to the next, (n, 1)
+        index = torch.arange(gain.shape[1] - 1, device=units.device)
+        place = torch.arange(RUN, device=units.device)
+        points, turn, real = cycles * (RUN // 2 * index), cycles * (place // 2), place % 2 == 0
+        level = torch.exp(DECIBEL * knob["echo.level"])
+        # cos(a + b) and -sin(a + b), by turns, out of the cosines and sines of a and b
+        first = level * torch.where(real, cosine(turn), -cosine(turn - 0.25))
+        second = level * torch.where(real, -cosine(turn - 0.25), -cosine(turn))
+        return Settings(
+            gain,
+            colour,
+            torch.stack((cosine(points), cosine(points - 0.25)), dim=1),
+            torch.stack((first, second), dim=1),
+            self._mixture(knob, noise),
+            LOUDNESS * torch.exp(DECIBEL * knob["level"]),
+        )
+
+    def transfer(self, settings: Settings) -> Tensor:
+        """What becomes of each frequency: direct sound, echo and room, through the equaliser.
+
+        Args:
+            settings: of n places.
 
         Returns:
             Spectra, real and imaginary parts by turns, (n, period).
         """
-        knob = self.named(units)
-        gain, _ = self._gains(knob)
-        cycles = knob["echo.delay"] * (self.sample_rate / self.period)  # a bin, (n, 1)
-        # a turn of every eighth bin, times one of up to seven bins more
-        points = cycles * (RUN // 2 * torch.arange(gain.shape[1] - 1, device=units.device))
-        turn = cycles * (torch.arange(RUN, device=units.device) // 2)
-        real = torch.arange(RUN, device=units.device) % 2 == 0
-        level = torch.exp(DECIBEL * knob["echo.level"])
-        # cos(a + b) and -sin(a + b) out of those of a and b
-        first = level * torch.where(real, cosine(turn), -cosine(turn - 0.25))
-        second = level * torch.where(real, -cosine(turn - 0.25), -cosine(turn))
-        echo = cosine(points)[..., None] * first[:, None] + cosine(points - 0.25)[..., None] * second[:, None]
-        everything = (real.to(units) + echo).flatten(1) + self._reverberation(knob, noise) @ self.rooms
-        return everything * self._between(gain)
+        (cosines, sines), (first, second) = settings.points.unbind(1), settings.turns.unbind(1)
+        reverberation = (settings.mixture @ self.rooms).unflatten(1, (-1, RUN))
+        near = self.direct + cosines[..., None] * first[:, None] + sines[..., None] * second[:, None]
+        return ((near + reverberation) * self._between(settings.gain)).flatten(1)
 
-    def _reverberation(self, knob: dict[str, Tensor], noise: Tensor) -> Tensor:
-        """What each stretch of noise weighs in each room, (n, stretches)."""
-        count = len(self.nodes)
-        mixture = random.noise_at(noise, self.positions[:count]) if noise.dim() == 1 else noise[:, :count]
-        rate = _DECAYED / knob["room.decay"]  # nepers a second
-        energy = 1.0 / torch.expm1(2.0 * rate / self.sample_rate)  # of noise of mean square 1 that decays so
-        level = torch.exp(DECIBEL * knob["room.level"]) * torch.exp2(knob["distance"]) * energy.rsqrt()
-        level = level * math.sqrt(3.0 / _NOISES)  # the mean square of the mixture is 1/3
-        return mixture * level * torch.exp(-rate * self.nodes)
-
-    def mixed(self, units: Tensor, passed: Tensor, noise: Tensor) -> Tensor:
+    def mixed(self, settings: Settings, passed: Tensor, noise: Tensor) -> Tensor:
         """The sound with its background, at its level.
 
         Args:
-            units: (n, size).
+            settings: of n places.
             passed: spectra of the sounds in their rooms, real and imaginary parts by turns, (n, period).
             noise: keys (n,), or spectra of white noise in [-1, 1], likewise.
 
         Returns:
             Spectra, likewise, and with the highest frequency, (n, period + 2).
         """
-        knob = self.named(units)
-        _, colour = self._gains(knob)
         # Parseval: every bin stands for two
         power = passed.square().sum(1, keepdim=True) * (2.0 / (self.period * self.samples))
-        # the mean square of white noise is 1/3, that of each number of its spectrum period / 6
-        behind = colour.square().mean(1, keepdim=True) * (self.period / 6.0 * 2.0 / self.period)
         if noise.dim() == 1:
-            noise, behind = (
-                random.noise_at(noise, self.positions[len(self.nodes) :]).to(units),
-                behind / (0.5 * self.period),
-            )
-        colour = colour * (torch.exp(DECIBEL * knob["background.level"]) * behind.rsqrt())
-        heard = passed * power.clamp(min=_QUIETEST).rsqrt() + noise * self._between(colour)
-        heard = heard * (LOUDNESS * torch.exp(DECIBEL * knob["level"]))
-        return torch.cat((heard, heard.new_zeros(len(heard), 2)), dim=1)
+            noise = random.noise_at(noise, self.positions[len(self.rooms) :]).to(passed)
+        behind = noise.unflatten(1, (-1, RUN)) * self._between(settings.colour)
+        heard = passed * power.clamp(min=_QUIETEST).rsqrt() + behind.flatten(1)
+        return torch.cat((heard * settings.loudness, heard.new_zeros(len(heard), 2)), dim=1)
+
+    def _mixture(self, knob: dict[str, Tensor], noise: Tensor) -> Tensor:
+        """What each stretch of noise weighs in each room, (n, stretches)."""
+        count = len(self.rooms)
+        mixture = random.noise_at(noise, self.positions[:count]) if noise.dim() == 1 else noise[:, :count]
+        rate = 2.0 * _DECAYED / knob["room.decay"]  # of the energy, nepers a second
+        # mean of the exponential over each stretch, which is a triangle: a second difference of its second integral
+        left = torch.exp(-rate * self.nodes) / rate  # (n, nodes)
+        slope = left.diff(dim=1) / (self.nodes.diff() * rate)
+        width = 0.5 * (self.nodes[2:] - self.nodes[:-2])
+        first = (left[:, :1] + slope[:, :1]) / (0.5 * self.nodes[1])
+        energy = torch.cat((first, slope.diff(dim=1) / width), dim=1).clamp(min=1e-12)
+        whole = torch.expm1(rate / self.sample_rate)  # 1 / energy of noise of mean square 1 that decays so
+        level = torch.exp(DECIBEL * knob["room.level"]) * torch.exp2(knob["distance"])
+        # the mean square of the mixture is 1/3
+        return mixture * (level * math.sqrt(3.0 / _NOISES)) * (energy * whole).sqrt().repeat(1, _NOISES)
 
     def _gains(self, knob: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Gains for the sound and for white noise, at every `RUN` // 2 frequencies, (n, points) each."""
@@ -234,8 +283,8 @@ class Place(nn.Module, Bank):
         return equalised * far, equalised * slope
 
     def _between(self, gain: Tensor) -> Tensor:
-        """Gains of every number of a spectrum, by straight lines: (n, points) -> (n, period)."""
-        return (gain[:, :-1, None] + gain.diff(dim=1)[..., None] * self.along).flatten(1)
+        """Gains of every number of a spectrum, by straight lines: (n, points) -> (n, period / RUN, RUN)."""
+        return gain[:, :-1, None] + gain.diff(dim=1)[..., None] * self.along
 
 
 def _complex(numbers: Tensor) -> Tensor:

@@ -46,17 +46,21 @@ class Frames(nn.Module):
 
     def spectra(self, sound: Tensor) -> Tensor:
         """Sounds (n, samples) to spectra of their frames, complex (n, frames, bins)."""
-        return torch.fft.rfft(self.framed(sound))
+        return self.windowed(self.padded(sound))
 
     def sound(self, spectra: Tensor) -> Tensor:
         """Spectra of frames (n, frames, bins) to sounds (n, samples)."""
         return self.overlapped(torch.fft.irfft(spectra, 2 * self.hop))
 
-    def framed(self, sound: Tensor) -> Tensor:
-        """Sounds (n, samples) to their frames, each under a window, (n, frames, 2 hop)."""
+    def padded(self, sound: Tensor) -> Tensor:
+        """Sounds (n, samples) with as many zeros around them as whole frames need."""
         missing = (self.count - 1) * self.hop - self.samples
-        padded = nn.functional.pad(sound, (self.hop, self.hop + missing))
-        return padded.unfold(1, 2 * self.hop, self.hop) * self.window
+        before, after = sound.new_zeros(len(sound), self.hop), sound.new_zeros(len(sound), self.hop + missing)
+        return torch.cat((before, sound, after), dim=1)
+
+    def windowed(self, padded: Tensor) -> Tensor:
+        """Spectra of the frames of padded sounds, complex (n, frames, bins)."""
+        return torch.fft.rfft(padded.unfold(1, 2 * self.hop, self.hop) * self.window)
 
     def overlapped(self, frames: Tensor) -> Tensor:
         """Frames (n, frames, 2 hop), each under a window once more, to sounds (n, samples)."""

@@ -89,6 +89,7 @@ class Texture(TargetVoice):
 
     draws: Tensor
     whites: Tensor
+    octaves: Tensor
     at: Tensor
     sloped: Tensor
 
@@ -113,7 +114,8 @@ class Texture(TargetVoice):
             self.register_buffer(name, value, persistent=False)
 
         buffer("draws", random.positions(self.process.draws, start=first))
-        buffer("whites", random.positions(2 * frames * bins, start=second).unflatten(0, (2, frames, bins)))
+        buffer("whites", random.positions(2 * frames * bins, start=second).unflatten(0, (frames, 2 * bins)))
+        buffer("octaves", self.frames.octaves.repeat_interleave(2))  # of real and imaginary parts by turns
         buffer("at", torch.arange(frames, dtype=torch.float32) * self.frames.hop)  # samples, of the frames' middles
         buffer("sloped", self.hiss.octaves.clamp(min=_FLAT_BELOW))
 
@@ -206,10 +208,10 @@ class Texture(TargetVoice):
             later: length over that until the last frame that meets a grain.
             sweep: octaves.
             narrow: inverse of half the width in octaves.
-            noise: keys (n,), or spectra of noise whose parts are of variance 1/3, (n, 2, frames, bins).
+            noise: keys (n,), or numbers of variance 1/3, (n, frames, 2 bins).
 
         Returns:
-            Real and imaginary parts, (n, 2, frames, bins).
+            Real and imaginary parts by turns, (n, frames, 2 bins).
         """
         through = (self.at[:, None] - grains.onset[:, None]) * shrink[..., None]  # (n, frames, grains)
         # from the first frame that reaches into a grain to the last one, the older the quieter
@@ -218,14 +220,14 @@ class Texture(TargetVoice):
         weight = begun * left.pow(3) * grains.amplitude[:, None].square() + 1e-6
         moved = grains.octave[:, None] + sweep[..., None] * through.clamp(0.0, 1.0)
         centre = (weight * moved).sum(2, keepdim=True) / weight.sum(2, keepdim=True)  # (n, frames, 1)
-        gain = 1.0 / (1.0 + ((self.frames.octaves - centre) * narrow[..., None]).square())
+        gain = 1.0 / (1.0 + ((self.octaves - centre) * narrow[..., None]).square())
         if noise.dim() == 1:
             noise = random.noise_at(noise, self.whites).to(gain)
-        scale = (gain.square().sum(2, keepdim=True) + 1e-3).rsqrt() * (2.0 * self.frames.hop * math.sqrt(0.75))
-        return noise * (gain * scale)[:, None]
+        power = 0.5 * gain.square().sum(2, keepdim=True) + 1e-3
+        return noise * gain * (power.rsqrt() * (2.0 * self.frames.hop * math.sqrt(0.75)))
 
     def _bed(self, tilt: Tensor, peak: Tensor, centre: Tensor, narrow: Tensor, noise: Tensor) -> Tensor:
-        """Spectra of the bed, (n, 2, bins): what `control` says of it, and the noise as `Hiss` takes it."""
+        """Spectra of the bed, (n, numbers): what `control` says of it, and the noise as `Hiss` takes it."""
         apart = (self.hiss.octaves - centre) * narrow
         decibels = tilted(tilt[:, 0], self.sloped) + peak / (1.0 + apart.square())
         return self.hiss.coloured(noise, torch.exp(DECIBEL * decibels))
@@ -258,9 +260,9 @@ class Texture(TargetVoice):
         white = noise
         if noise.dim() != 1:
             spectra = self.frames.spectra(noise.to(patch)) * self.frames.hop**-0.5
-            white = torch.stack((spectra.real, spectra.imag), dim=1)
-        real, imaginary = self._grain_hiss(grains, *moving, white).unbind(1)  # type: ignore[call-arg]
-        hiss = self.frames.sound(torch.complex(real, imaginary))
+            white = torch.view_as_real(spectra).flatten(2)
+        numbers = self._grain_hiss(grains, *moving, white).unflatten(2, (-1, 2))  # type: ignore[call-arg]
+        hiss = self.frames.sound(torch.view_as_complex(numbers))
         under = self.hiss.sound(self._bed(*below, self.hiss.white(noise, units)))  # type: ignore[call-arg]
         parts = self._mix(self._played(*grains), curves, shrink, rise, bend, hiss, under)
         return self._finished(units, parts, noise)
