@@ -21,7 +21,7 @@ def ours(voice: str, count: int = COUNT, device: str = "cpu") -> Callable[[], Te
     """A function that draws patches and renders them.
 
     Args:
-        voice: ``voice``, ``voice-fm`` or ``parametric``.
+        voice: name of a voice, such as ``voice`` or ``body``.
         count: sounds in a batch.
         device: where to.
     """
@@ -66,9 +66,17 @@ def against_torchsynth() -> Row:
     return alternate(ours("voice"), theirs, calls=4).row(name, UNIT, COUNT, target=target, note=note)
 
 
+def alone(name: str, voice: str, target: float) -> Row:
+    """A voice that nobody else has."""
+    return alternate(ours(voice)).row(name, UNIT, COUNT, target=target, bound="ours >=")
+
+
 ROWS: dict[str, Callable[[], Row]] = {
     "Voice": partial(against_synthax, "Voice", "voice", 10.0),
     "VoiceFM": partial(against_synthax, "VoiceFM", "voice-fm", 20.0),
     "Parametric": partial(against_synthax, "Parametric", "parametric", 20.0),
     "Voice against torchsynth": against_torchsynth,
+    "Mouth": partial(alone, "Mouth", "mouth", 3_000.0),
+    "Body": partial(alone, "Body", "body", 3_000.0),
+    "Texture": partial(alone, "Texture", "texture", 3_000.0),
 }

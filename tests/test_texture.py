@@ -323,10 +323,10 @@ def test_targets_are_the_statistics_as_they_are_played() -> None:
 
 
 def test_the_share_of_noise_follows_grains_and_bed() -> None:
-    quiet, loud = (TEXTURE.targets(patch(TEXTURE, 1, bed__level=level), 0)["noise"] for level in (-45.0, 10.0))
+    quiet, loud = (TEXTURE.targets(patch(TEXTURE, 1, bed__level=level), 0)["noise_share"] for level in (-45.0, 10.0))
     assert float(loud.value.min()) > 0.5
     assert float(quiet.value[quiet.mask].min()) < 0.01  # where a tone sounds
-    hissing = TEXTURE.targets(patch(TEXTURE, 1, grains__tonal=-20.0), 0)["noise"]
+    hissing = TEXTURE.targets(patch(TEXTURE, 1, grains__tonal=-20.0), 0)["noise_share"]
     assert float(hissing.value.min()) > 0.99
 
 

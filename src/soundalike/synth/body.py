@@ -15,7 +15,8 @@ from soundalike.synth.parameter import ParameterSpec
 from soundalike.synth.place import Place
 from soundalike.synth.resonance import DECIBEL
 from soundalike.synth.scene_targets import BANDS, band_middles
-from soundalike.synth.target_voice import LEVELS, NOISE, Rendered, TargetVoice
+from soundalike.synth.speech_targets import LEVELS
+from soundalike.synth.target_voice import NOISE, Rendered, TargetVoice
 from soundalike.synth.targets import Target, TargetSpec, step_middles
 
 PARTIALS = 32
@@ -95,6 +96,7 @@ class Body(TargetVoice):
         peak: ``own``, ``first`` or ``none``, as in `Synthesizer`.
     """
 
+    MOST_ROWS = 64
     COMPILED = ("_factors", "_colour", "_mix")
 
     numbers: Tensor

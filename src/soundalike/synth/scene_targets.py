@@ -41,6 +41,13 @@ def band_middles() -> Tensor:
     return torch.linspace(math.log2(_LOWEST_HZ), math.log2(_HIGHEST_HZ), 2 * BANDS + 1)[1::2]
 
 
+def triangles(octaves: Tensor) -> Tensor:
+    """What each band weighs at some frequencies in log2 Hz: (bins,) -> (bins, BANDS)."""
+    middles = band_middles()
+    apart = (octaves[:, None] - middles).abs() / (middles[1] - middles[0])
+    return (1.0 - apart).clamp(min=0.0)
+
+
 class Sources(NamedTuple):
     """What a voice's oscillators and its noise do, at control points."""
 
@@ -67,9 +74,7 @@ class SceneTargets(nn.Module):
         super().__init__()
         self.control_rate = control_rate
         self.full = 4.0 * frames.hop**2  # about what a spectrum's squares add up to at full scale
-        middles = band_middles()
-        apart = (frames.octaves[:, None] - middles).abs() / (middles[1] - middles[0])
-        bands = (1.0 - apart).clamp(min=0.0)  # triangles, (bins, BANDS)
+        bands = triangles(frames.octaves)
         bands[0] = 0.0
         time = torch.arange(frames.count) * (frames.hop / frames.sample_rate)
         middle = step_middles(seconds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
@@ -9,22 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from soundalike.core.compile import compiled
-from soundalike.synth.resonance import Frames
-from soundalike.synth.scene_targets import BANDS, SceneTargets
+from soundalike.synth.place import fast_length
+from soundalike.synth.scene_targets import triangles
+from soundalike.synth.speech_targets import LEVELS
 from soundalike.synth.synthesizer import Synthesizer, by_rows
-from soundalike.synth.targets import Target, TargetSpec, pack
+from soundalike.synth.targets import STEP_SECONDS, Target, TargetSpec, pack, step_middles
 
 QUIETEST_DB = -60.0
-"""What is quieter than that, against the loudest band of the loudest step, is silence."""
-LEVELS = TargetSpec(
-    "levels",
-    "dB",
-    size=BANDS,
-    centre=-38.0,
-    spread=20.0,
-    where="always; of each band against the loudest, before the place",
-)
-NOISE = TargetSpec("noise", "share", centre=0.4, spread=0.35, where="something sounds")
+"""What is quieter than that, against the loudest step, is silence."""
+_EDGE = 0.016  # seconds within which a step gives way to the next one
+NOISE = TargetSpec("noise_share", centre=0.4, spread=0.35, where="something sounds")
+"""Energy of the noise over that of the sound, before the place."""
 
 
 class Rendered(NamedTuple):
@@ -58,7 +55,7 @@ class TargetVoice(Synthesizer):
         self, sample_rate: int = 16_000, seconds: float = 1.0, control_rate: float = 480.0, peak: str = "own"
     ) -> None:
         super().__init__(sample_rate, seconds, control_rate, peak)
-        self.meter = Meter(Frames(self.samples, sample_rate), self.seconds, control_rate)
+        self.meter = Meter(self.samples, sample_rate, self.seconds)
 
     def parts(self, patch: Tensor, noise_seed: int | Sequence[int] | Tensor | None = None) -> Tensor:
         """What sounds of patches are made of before their place: what has a pitch, and noise.
@@ -94,49 +91,83 @@ class TargetVoice(Synthesizer):
         twin = super()._compiled_twin(rows)
         for name in self.COMPILED:
             setattr(twin, name, compiled(getattr(self, name), one_kernel=name == self.COMPILED[-1]))
+        for name in ("_both", "_scaled"):
+            setattr(twin, name, compiled(getattr(self, name)))
+        twin.__dict__["meter"] = self.meter.compiled_twin()
         return twin
 
     def _finished(self, units: Tensor, parts: Tensor, noise: Tensor) -> Rendered:
         """Both parts of sounds (n, 2, samples), put into their place; noise as keys (n,) or (n, samples)."""
         assert self.place is not None
-        return Rendered(self._scaled(self.place(units, parts.sum(1), noise)), units, parts)
+        return Rendered(self._scaled(self.place(units, self._both(parts), noise)), units, parts)
+
+    def _both(self, parts: Tensor) -> Tensor:
+        """Both parts of sounds together, (n, 2, samples), as a place takes them."""
+        assert self.place is not None
+        return self.place.padded(parts.sum(1))
 
 
 class Meter(nn.Module):
     """Measures sounds in the steps and bands of targets.
 
     Args:
-        frames: of the sounds.
+        samples: length of a sound in samples.
+        sample_rate: samples a second.
         seconds: length of a sound.
-        control_rate: of the voice, in Hz.
     """
 
-    def __init__(self, frames: Frames, seconds: float, control_rate: float) -> None:
+    index: Tensor
+    window: Tensor
+    weights: Tensor
+
+    def __init__(self, samples: int, sample_rate: int, seconds: float) -> None:
         super().__init__()
-        self.frames, self.bands = frames, SceneTargets(frames, seconds, control_rate)
+        half = STEP_SECONDS / 2.0
+        length = fast_length(math.ceil((2.0 * half + _EDGE) * sample_rate))
+        apart = torch.arange(length) - length // 2  # samples from the middle of a step
+        index = (step_middles(seconds) * sample_rate).round().long()[:, None] + apart
+        rising = ((half + _EDGE / 2.0 - apart.abs() / sample_rate) / _EDGE).clamp(0.0, 1.0)
+        window = torch.sin(0.5 * math.pi * rising) * ((index >= 0) & (index < samples))
+        hertz = torch.arange(length // 2 + 1) * (sample_rate / length)
 
-    def levels(self, sound: Tensor) -> Tensor:
-        """dB of each band against the loudest: (n, samples) -> (n, steps, BANDS)."""
-        spectra = torch.view_as_real(self.frames.spectra(sound)).square().sum(3)  # (n, frames, bins)
-        energy = self.bands.steps @ (spectra @ self.bands.bands)
-        loudest = energy.amax((1, 2), keepdim=True).clamp(min=1e-12)
+        def buffer(name: str, value: Tensor) -> None:
+            self.register_buffer(name, value, persistent=False)
+
+        buffer("index", index.clamp(0, samples - 1))  # (steps, length)
+        buffer("window", window / window.square().sum(1, keepdim=True).sqrt().clamp(min=1.0))
+        # of real and imaginary parts by turns, (numbers, BANDS)
+        buffer("weights", triangles(hertz.clamp(min=1.0).log2()).repeat_interleave(2, dim=0))
+
+    def cut(self, parts: Tensor) -> tuple[Tensor, Tensor]:
+        """Windows around the middles of the steps.
+
+        Args:
+            parts: of the sounds, (n, parts, samples).
+
+        Returns:
+            Windows of their sums (n, steps, length), and mean squares of the parts in each, (n, parts, steps).
+        """
+        windows = parts[..., self.index] * self.window  # (n, parts, steps, length)
+        return windows.sum(1), windows.square().sum(3)
+
+    def levels(self, spectra: Tensor) -> Tensor:
+        """`LEVELS` of windows, of the real and imaginary parts of their spectra: (n, steps, numbers)."""
+        energy = spectra.square() @ self.weights
+        loudest = energy.sum(2).amax(1).clamp(min=1e-12)[:, None, None]
         return 10.0 * torch.log10(energy / loudest + 10.0 ** (QUIETEST_DB / 10.0))
-
-    def energies(self, parts: Tensor) -> Tensor:
-        """Mean squares in each step: (n, parts, samples) -> (n, parts, steps)."""
-        hops = self.frames.count - 1
-        missing = hops * self.frames.hop - parts.shape[2]
-        power = nn.functional.pad(parts.square(), (0, missing)).unflatten(2, (hops, self.frames.hop)).mean(3)
-        # a frame is the hop before and the hop behind its middle
-        power = 0.5 * (nn.functional.pad(power, (1, 0)) + nn.functional.pad(power, (0, 1)))
-        return power @ self.bands.steps.T
 
     def common(self, parts: Tensor) -> tuple[dict[str, Target], Tensor]:
         """The targets that every voice has, `LEVELS` and `NOISE`, and the mean squares of both parts in each step."""
-        energy = self.energies(parts)
+        windows, energy = self.cut(parts)
+        levels = self.levels(torch.view_as_real(torch.fft.rfft(windows)).flatten(2))
         total = energy.sum(1)  # (n, steps)
         sounding = total > 10.0 ** (QUIETEST_DB / 10.0) * total.amax(1, keepdim=True).clamp(min=1e-12)
-        levels = self.levels(parts.sum(1))
-        always = torch.ones(levels.shape[:2], dtype=torch.bool, device=levels.device)
+        always = torch.ones_like(total, dtype=torch.bool)
         share = energy[:, 1] / total.clamp(min=1e-20)
-        return {"levels": Target(levels, always), "noise": Target(share[..., None], sounding)}, energy
+        return {LEVELS.name: Target(levels, always), NOISE.name: Target(share[..., None], sounding)}, energy
+
+    def compiled_twin(self) -> Meter:
+        """The same without gradients, whose parts are compiled at their first call, for its shapes."""
+        twin = copy.copy(self)
+        twin.cut, twin.levels = compiled(self.cut), compiled(self.levels)  # type: ignore[method-assign]
+        return twin

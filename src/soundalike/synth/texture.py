@@ -15,7 +15,8 @@ from soundalike.synth.hiss import Hiss
 from soundalike.synth.parameter import ParameterSpec
 from soundalike.synth.place import Place
 from soundalike.synth.resonance import DECIBEL, Frames, tilted
-from soundalike.synth.target_voice import LEVELS, NOISE, Rendered, TargetVoice
+from soundalike.synth.speech_targets import LEVELS
+from soundalike.synth.target_voice import NOISE, Rendered, TargetVoice
 from soundalike.synth.targets import Target, TargetSpec
 
 _RATES = (1.5, 250.0)  # grains a second
@@ -85,7 +86,8 @@ class Texture(TargetVoice):
         peak: ``own``, ``first`` or ``none``, as in `Synthesizer`.
     """
 
-    COMPILED = ("_begun", "_played", "_grain_hiss", "_bed", "_mix")
+    MOST_ROWS = 64
+    COMPILED = ("_begun", "_played", "_grain_hiss", "_overlapped", "_bed", "_mix")
 
     draws: Tensor
     whites: Tensor
@@ -99,7 +101,7 @@ class Texture(TargetVoice):
         super().__init__(sample_rate, seconds, control_rate, peak)
         first, second, third = _FIRST_NUMBERS[:3]
         self.process = Process(self.grid, _RATES[1] * 2.0**_FASTER)
-        self.frames: Frames = self.meter.frames
+        self.frames = Frames(self.samples, sample_rate)
         self.hiss = Hiss(self.samples, sample_rate, third)
         self.grains, self.bed, self.played = (
             Bank(("grains",), _GRAINS),
@@ -253,6 +255,10 @@ class Texture(TargetVoice):
         played: tuple[Tensor, ...] = self.process.played(Grains(*grains))
         return played
 
+    def _overlapped(self, frames: Tensor) -> Tensor:
+        """As `Frames.overlapped`."""
+        return self.frames.overlapped(frames)
+
     def _rendered(self, patch: Tensor, noise: Tensor) -> Rendered:
         noise = noise if noise.dim() == 1 else self.grid.waveform(noise)
         units, *rest = self._begun(patch, noise)
@@ -262,7 +268,7 @@ class Texture(TargetVoice):
             spectra = self.frames.spectra(noise.to(patch)) * self.frames.hop**-0.5
             white = torch.view_as_real(spectra).flatten(2)
         numbers = self._grain_hiss(grains, *moving, white).unflatten(2, (-1, 2))  # type: ignore[call-arg]
-        hiss = self.frames.sound(torch.view_as_complex(numbers))
+        hiss = self._overlapped(torch.fft.irfft(torch.view_as_complex(numbers), 2 * self.frames.hop))
         under = self.hiss.sound(self._bed(*below, self.hiss.white(noise, units)))  # type: ignore[call-arg]
         parts = self._mix(self._played(*grains), curves, shrink, rise, bend, hiss, under)
         return self._finished(units, parts, noise)
