@@ -11,8 +11,8 @@ from __future__ import annotations
 import difflib
 import inspect
 import typing
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,16 @@ from soundalike.nn.loss import OBJECTIVES, Objective
 from soundalike.nn.pooling import READOUTS, ReadOut
 from soundalike.nn.targets import TargetPrediction
 from soundalike.synth import VOICES, Synthesizer
-from soundalike.views import Doppelgangers, MixedViews, RecordedViews, Views
+from soundalike.views import Doppelgangers, Families, MixedViews, RecordedViews, Views
+from soundalike.views.families import RECORDINGS
+from soundalike.views.interleaved import InterleavedViews
 
-VIEWS: dict[str, type[Views]] = {"doppelgangers": Doppelgangers, "recordings": RecordedViews, "mixed": MixedViews}
+VIEWS: dict[str, type[Views]] = {
+    "doppelgangers": Doppelgangers,
+    "families": Families,
+    "recordings": RecordedViews,
+    "mixed": MixedViews,
+}
 SECTIONS: dict[str, Mapping[str, Callable[..., Any]]] = {
     "voice": VOICES,
     "recordings": {"recordings": RecordingSettings},
@@ -49,12 +56,12 @@ SECTIONS: dict[str, Mapping[str, Callable[..., Any]]] = {
 # Arguments that one part takes from another, so that they cannot disagree, and that no recipe sets.
 WIRED = {
     "voice": {"sample_rate"},
-    "views": {"voice", "clips", "samples"},
+    "views": {"voice", "clips", "samples", "sample_rate"},
     "encoder": {"channels", "generator"},
     "head": {"size_in", "classes", "generator"},
 }
-SOURCES = {"voice": "voice", "recordings": "clips"}
-"""Sections that a recipe has only where its views take what they make, and what that is called there."""
+SOURCES = ("voice", "recordings")
+"""Sections that a recipe has only where its views take what they make."""
 LENGTHS = ("pairs", "steps", "minutes", "epochs")
 """The keys of ``training`` that say how long a run is: naming one on the command line replaces the others."""
 _PARTS_OF_MIXED = {"doppelgangers": "synthetic", "recordings": "recorded"}  # views, and where mixed ones keep theirs
@@ -82,10 +89,11 @@ class Recipe:
                 hint = nearest(str(section), SECTIONS)
                 raise SoundalikeError(f"recipe {self.name}: unknown section {section!r}: {hint}")
         complete = {section: self._complete(section, self.sections.get(section) or {}) for section in SECTIONS}
-        wanted = inspect.signature(VIEWS[complete["views"]["name"]]).parameters
-        for section, argument in SOURCES.items():
-            if argument not in wanted:
-                del complete[section]
+        views = VIEWS[complete["views"]["name"]]
+        if "voice" not in inspect.signature(views).parameters:
+            del complete["voice"]
+        if not views.takes_recordings(complete["views"]):
+            del complete["recordings"]
         object.__setattr__(self, "sections", complete)
 
     def _complete(self, section: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,12 +201,9 @@ class Recipe:
         for (section, key, *inner), value in located:
             values = sections[section]
             if inner:
-                before = values.get(key)
-                if len(inner) > 1 or not _takes_mapping(section, values.get("name", section), key):
-                    *above, last = section, key, *inner
-                    raise SoundalikeError(f"recipe key {'.'.join(above)} holds one value: it has no key {last!r}.")
-                whole = before if isinstance(before, Mapping) else {} if before is None else {"other": before}
-                values[key] = {**whole, inner[0]: value}
+                if not _takes_mapping(section, values.get("name", section), key):
+                    raise SoundalikeError(f"recipe key {section}.{key} holds one value: it has no key {inner[0]!r}.")
+                values[key] = _with(values.get(key), (section, key), inner, value)
             else:
                 values[key] = value
         return Recipe(self.name, sections)
@@ -239,6 +244,19 @@ class Recipe:
             raise SoundalikeError(f"recipe key {key!r} is in several sections: write {several}.")
         known = {k for values in sections.values() for k in values} | set(SECTIONS)
         raise SoundalikeError(f"unknown recipe key {key!r}: {_nearest_few(first, known - {'name'})}")
+
+    def synthetic_alone(self) -> Recipe | None:
+        """The recipe without recordings among its views; None where nothing is left."""
+        views = dict(self.sections["views"])
+        if views["name"] == "recordings":
+            return None
+        if views["name"] == "mixed":
+            views = {"name": "doppelgangers", **(views["synthetic"] or {})}
+        if views["name"] == "families":
+            views["families"] = {name: of for name, of in views["families"].items() if name != RECORDINGS}
+            if not views["families"]:
+                return None
+        return Recipe(self.name, {**self.sections, "views": views})
 
     @property
     def training(self) -> Training:
@@ -296,14 +314,23 @@ class Recipe:
                     f"the objective {self.sections['objective']['name']!r} needs a head that tells classes apart, not "
                     f"{self.sections['head']['name']!r}: give --head classifier or --head joint."
                 )
+        heads: dict[str, Head] = {}
         if "recordings" not in self.sections:
-            views = self._make("views", voice=voice)
+            views = self._make("views", voice=voice, sample_rate=frontend.sample_rate)
         elif clips is not None:
             if frontend.frames is None:
                 raise SoundalikeError("the front end has no training length; set its frames.")
-            views = self._make("views", voice=voice, clips=clips, samples=frontend.clip_samples)
+            sizes = {"sample_rate": frontend.sample_rate, "samples": frontend.clip_samples}
+            views = self._make("views", voice=voice, clips=clips, **sizes)
+        if views is not None:
+            if views.takes > 2 and not objective.takes_identities:
+                raise SoundalikeError(
+                    f"views.takes is {views.takes}, and the objective {self.sections['objective']['name']!r} knows of "
+                    f"two takes of a sound only: give --objective multi-positive."
+                )
+            heads = {name: self._own_head(changes, encoder, generator) for name, changes in views.own_heads.items()}
         prediction = None
-        if self.training.predicts and (views is not None or "voice" not in self.sections):
+        if self.training.predicts and (views is not None or self.sections["views"]["name"] == "recordings"):
             specs = () if views is None else views.target_specs
             if not specs:
                 raise SoundalikeError(
@@ -311,7 +338,13 @@ class Recipe:
                     "nothing: give --voice scene and --instrument voice, or --targets 0."
                 )
             prediction = TargetPrediction(encoder, frontend, specs, self.training.targets, generator)
-        return Parts(frontend, encoder, objective, self._make("readout"), voice, views, head, prediction)
+        return Parts(frontend, encoder, objective, self._make("readout"), voice, views, head, prediction, heads)
+
+    def _own_head(self, changes: Mapping[str, Any], encoder: ResNet18, generator: torch.Generator) -> Head:
+        """The head of one family, which differs from the recipe's in some arguments."""
+        recipe = Recipe(self.name, {**self.sections, "head": {**self.sections["head"], **changes}})
+        made: Head = recipe._make("head", size_in=encoder.size, generator=generator)
+        return made
 
     def _takes(self, section: str, argument: str) -> bool:
         """Whether the chosen part of a section takes an argument."""
@@ -333,6 +366,7 @@ class Parts:
         views: None where they are of recordings that were not opened.
         head: None where it tells classes apart and their number is not known.
         prediction: None where no targets are predicted.
+        heads: heads of the families that have one of their own, by name.
     """
 
     frontend: FrontEnd
@@ -343,6 +377,24 @@ class Parts:
     views: Views | None
     head: Head | None
     prediction: TargetPrediction | None = None
+    heads: Mapping[str, Head] = field(default_factory=dict)
+
+    @property
+    def synthetic(self) -> dict[str, Doppelgangers]:
+        """The views of synthetic pairs by family; one without a name where there are no families.
+
+        Raises:
+            SoundalikeError: all pairs are of recordings.
+        """
+        if isinstance(self.views, InterleavedViews):
+            found = {name: views for name, views in self.views.sources.items() if isinstance(views, Doppelgangers)}
+        else:
+            found = {"": self.views} if isinstance(self.views, Doppelgangers) else {}
+        if not found:
+            raise SoundalikeError(
+                "this is about synthetic pairs: give a recipe whose views are doppelgangers or families."
+            )
+        return found
 
     @property
     def doppelgangers(self) -> Doppelgangers:
@@ -385,6 +437,18 @@ def _takes_no(section: str, sections: Mapping[str, Mapping[str, Any]]) -> str:
 def _takes_mapping(section: str, name: str, key: str) -> bool:
     parameter = _parameters(section, name).get(key)
     return parameter is not None and fits({}, parameter.annotation)
+
+
+def _with(before: Any, above: Sequence[str], path: Sequence[str], value: Any) -> Any:
+    """A mapping of a recipe with another value at a path below some keys."""
+    if not path:
+        return value
+    if before is not None and not isinstance(before, Mapping):
+        if above[-1] != "delta":
+            raise SoundalikeError(f"recipe key {'.'.join(above)} holds one value: it has no key {path[0]!r}.")
+        before = {"other": before}  # one number for every group
+    before = before or {}
+    return {**before, path[0]: _with(before.get(path[0]), (*above, path[0]), path[1:], value)}
 
 
 def _nearest_few(word: str, known: set[str]) -> str:
