@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "models",
         nargs="+",
         metavar="MODEL",
-        help=f"model file, folder of a run, name of a shipped model, {UNTRAINED}RECIPE for random weights, or "
-        f"{LOG_MEL} for the baseline",
+        help=f"model file, folder of a run, name of a shipped model, {UNTRAINED}RECIPE for random weights "
+        f"({UNTRAINED}FILE.safetensors: of the recipe in a model file), or {LOG_MEL} for the baseline",
     )
     parser.add_argument(
         "--data",
@@ -107,7 +107,10 @@ def load(name: str) -> Model:
     if name == LOG_MEL:
         return LogMelStatistics()
     if name.startswith(UNTRAINED):
-        return SoundModel(Recipe.load(name.removeprefix(UNTRAINED)))
+        recipe = name.removeprefix(UNTRAINED)
+        return (
+            soundalike.load(recipe).untrained() if recipe.endswith(".safetensors") else SoundModel(Recipe.load(recipe))
+        )
     return soundalike.load(name)
 
 
