@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import soundalike.model.recipe
 from soundalike.cli import main
 from soundalike.core.errors import SoundalikeError
-from soundalike.model.recipe import LENGTHS, SECTIONS, Recipe, shipped
+from soundalike.model.parts import SECTIONS
+from soundalike.model.recipe import LENGTHS, Recipe, shipped
 from soundalike.model.settings import OPTIMIZERS, SCHEDULES
 from soundalike.synth import Parametric
 

@@ -11,55 +11,19 @@ from __future__ import annotations
 import difflib
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from soundalike.core import yaml_text
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.core.kinds import fits, kind_in_words, plain
 from soundalike.data.training_clips import RecordingSettings, TrainingClips
+from soundalike.model.parts import SECTIONS, VIEWS, WIRED, Parts, build_parts
 from soundalike.model.settings import Training
-from soundalike.nn.encoder import ENCODERS, ResNet18
-from soundalike.nn.frontend import FRONTENDS, FrontEnd
-from soundalike.nn.head import HEADS, Head
-from soundalike.nn.loss import OBJECTIVES, Objective
-from soundalike.nn.pooling import READOUTS, ReadOut
-from soundalike.nn.targets import TargetPrediction
-from soundalike.synth import VOICES, Synthesizer
-from soundalike.views import Doppelgangers, Families, MixedViews, RecordedViews, Views
 from soundalike.views.families import RECORDINGS
-from soundalike.views.interleaved import InterleavedViews
 
-VIEWS: dict[str, type[Views]] = {
-    "doppelgangers": Doppelgangers,
-    "families": Families,
-    "recordings": RecordedViews,
-    "mixed": MixedViews,
-}
-SECTIONS: dict[str, Mapping[str, Callable[..., Any]]] = {
-    "voice": VOICES,
-    "recordings": {"recordings": RecordingSettings},
-    "views": VIEWS,
-    "frontend": FRONTENDS,
-    "encoder": ENCODERS,
-    "head": HEADS,
-    "objective": OBJECTIVES,
-    "readout": READOUTS,
-    "training": {"training": Training},
-}
-"""Every section and the parts that its ``name`` can choose from."""
-
-# Arguments that one part takes from another, so that they cannot disagree, and that no recipe sets.
-WIRED = {
-    "voice": {"sample_rate"},
-    "views": {"voice", "clips", "samples", "sample_rate"},
-    "encoder": {"channels", "generator"},
-    "head": {"size_in", "classes", "generator"},
-}
 SOURCES = ("voice", "recordings")
 """Sections that a recipe has only where its views take what they make."""
 LENGTHS = ("pairs", "steps", "minutes", "epochs")
@@ -281,131 +245,7 @@ class Recipe:
         Raises:
             SoundalikeError: parts do not fit together.
         """
-        generator = torch.Generator().manual_seed(self.training.seed if seed is None else seed)
-        frontend = self._make("frontend")
-        encoder = self._make("encoder", channels=frontend.channels, generator=generator)
-        axes = 1 if frontend.bands is None else 2
-        if encoder.dimensions != axes:
-            raise SoundalikeError(
-                f"encoder.dimensions is {encoder.dimensions}: the front end {self.sections['frontend']['name']!r} "
-                f"needs {axes}."
-            )
-        if frontend.bands is None and self.sections["head"].get("loss") == "frame":
-            raise SoundalikeError("head.loss is 'frame', and a frame of a waveform is 2 ms: give --head.loss clip.")
-        voice = self._make("voice", sample_rate=frontend.sample_rate) if "voice" in self.sections else None
-        classes = len(clips.classes) if classes is None and clips is not None else classes
-        objective = self._make("objective")
-        if "recordings" not in self.sections and (objective.needs_labels or self._takes("head", "classes")):
-            raise SoundalikeError(
-                "synthetic sounds have no labels, which the objective or the head needs: give --views recordings or "
-                "--views mixed."
-            )
-        head, views = None, None
-        if classes is not None or not self._takes("head", "classes"):
-            head = self._make("head", size_in=encoder.size, classes=classes, generator=generator)
-            if head.classes and not objective.needs_labels:
-                raise SoundalikeError(
-                    f"the head {self.sections['head']['name']!r} tells classes apart, and the objective "
-                    f"{self.sections['objective']['name']!r} sees no labels: give --objective supervised or "
-                    f"--objective joint, or --head projection."
-                )
-            if objective.needs_labels and not head.classes:
-                raise SoundalikeError(
-                    f"the objective {self.sections['objective']['name']!r} needs a head that tells classes apart, not "
-                    f"{self.sections['head']['name']!r}: give --head classifier or --head joint."
-                )
-        heads: dict[str, Head] = {}
-        if "recordings" not in self.sections:
-            views = self._make("views", voice=voice, sample_rate=frontend.sample_rate)
-        elif clips is not None:
-            if frontend.frames is None:
-                raise SoundalikeError("the front end has no training length; set its frames.")
-            sizes = {"sample_rate": frontend.sample_rate, "samples": frontend.clip_samples}
-            views = self._make("views", voice=voice, clips=clips, **sizes)
-        if views is not None:
-            if views.takes > 2 and not objective.takes_identities:
-                raise SoundalikeError(
-                    f"views.takes is {views.takes}, and the objective {self.sections['objective']['name']!r} knows of "
-                    f"two takes of a sound only: give --objective multi-positive."
-                )
-            heads = {name: self._own_head(changes, encoder, generator) for name, changes in views.own_heads.items()}
-        prediction = None
-        if self.training.predicts and (views is not None or self.sections["views"]["name"] == "recordings"):
-            specs = () if views is None else views.target_specs
-            if not specs:
-                raise SoundalikeError(
-                    "training.targets are what a synthesizer knows of its sounds, and this recipe's views know "
-                    "nothing: give --voice scene and --instrument voice, or --targets 0."
-                )
-            prediction = TargetPrediction(encoder, frontend, specs, self.training.targets, generator)
-        return Parts(frontend, encoder, objective, self._make("readout"), voice, views, head, prediction, heads)
-
-    def _own_head(self, changes: Mapping[str, Any], encoder: ResNet18, generator: torch.Generator) -> Head:
-        """The head of one family, which differs from the recipe's in some arguments."""
-        recipe = Recipe(self.name, {**self.sections, "head": {**self.sections["head"], **changes}})
-        made: Head = recipe._make("head", size_in=encoder.size, generator=generator)
-        return made
-
-    def _takes(self, section: str, argument: str) -> bool:
-        """Whether the chosen part of a section takes an argument."""
-        return argument in inspect.signature(SECTIONS[section][self.sections[section]["name"]]).parameters
-
-    def _make(self, section: str, **wired: Any) -> Any:
-        arguments = dict(self.sections[section])
-        constructor = SECTIONS[section][arguments.pop("name")]
-        accepted = inspect.signature(constructor).parameters
-        return constructor(**arguments, **{key: value for key, value in wired.items() if key in accepted})
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a recipe builds.
-
-    Attributes:
-        voice: None where the views are of recordings alone.
-        views: None where they are of recordings that were not opened.
-        head: None where it tells classes apart and their number is not known.
-        prediction: None where no targets are predicted.
-        heads: heads of the families that have one of their own, by name.
-    """
-
-    frontend: FrontEnd
-    encoder: ResNet18
-    objective: Objective
-    readout: ReadOut
-    voice: Synthesizer | None
-    views: Views | None
-    head: Head | None
-    prediction: TargetPrediction | None = None
-    heads: Mapping[str, Head] = field(default_factory=dict)
-
-    @property
-    def synthetic(self) -> dict[str, Doppelgangers]:
-        """The views of synthetic pairs by family; one without a name where there are no families.
-
-        Raises:
-            SoundalikeError: all pairs are of recordings.
-        """
-        if isinstance(self.views, InterleavedViews):
-            found = {name: views for name, views in self.views.sources.items() if isinstance(views, Doppelgangers)}
-        else:
-            found = {"": self.views} if isinstance(self.views, Doppelgangers) else {}
-        if not found:
-            raise SoundalikeError(
-                "this is about synthetic pairs: give a recipe whose views are doppelgangers or families."
-            )
-        return found
-
-    @property
-    def doppelgangers(self) -> Doppelgangers:
-        """The views, where they are doppelgängers.
-
-        Raises:
-            SoundalikeError: they are others.
-        """
-        if not isinstance(self.views, Doppelgangers):
-            raise SoundalikeError("this is about synthetic pairs: give a recipe whose views are doppelgangers.")
-        return self.views
+        return build_parts(self.sections, self.training, seed, clips, classes)
 
 
 _FOLDER = Path(__file__).parent / "recipes"

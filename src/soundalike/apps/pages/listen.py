@@ -34,7 +34,8 @@ from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import check_file, replacing
 from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, LogMelStatistics
 from soundalike.model.model import SoundModel
-from soundalike.model.recipe import SECTIONS, Recipe
+from soundalike.model.parts import SECTIONS
+from soundalike.model.recipe import Recipe
 from soundalike.synth import VOICES, Synthesizer
 from soundalike.views import Doppelgangers
 from soundalike.views.view import HELD_OUT
