@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from soundalike.cli import main
 from soundalike.core.errors import SoundalikeError
@@ -168,7 +169,8 @@ def test_saved_and_loaded_it_gives_the_same_vectors(
 ) -> None:
     model.compacted(3).save(tmp_path / "model.safetensors", half=half)
     loaded = SoundModel.load(tmp_path / "model.safetensors")
-    assert loaded.size == model.size  # both embeddings are there
+    assert loaded.size == 3  # what it gave is what it gives again
+    assert loaded.full().size == model.size  # both embeddings are there
     assert loaded.compact is not None
     assert loaded.compact.made == {"recipe": model.recipe.name, "sounds": 40, "seed": 0}
     before, after = model.compacted(SIZE)(sounds), loaded.compacted(SIZE)(sounds)
@@ -179,6 +181,30 @@ def test_saved_and_loaded_it_gives_the_same_vectors(
             assert file.get_tensor("compact.scale").dtype == np.float32
     else:
         assert np.array_equal(after, before)
+
+
+def test_the_embedding_that_a_file_gives(model: SoundModel, sounds: list[np.ndarray], tmp_path: Path) -> None:
+    model.save(tmp_path / "full.safetensors")
+    assert SoundModel.load(tmp_path / "full.safetensors").size == model.size
+    model.compacted(5).save(tmp_path / "five.safetensors")
+    five = SoundModel.load(tmp_path / "five.safetensors")
+    assert np.array_equal(five(sounds), model.compacted(5)(sounds))
+    assert np.array_equal(five.full()(sounds), model(sounds))
+    assert five.compacted(4).size == 4
+    five.full().save(tmp_path / "again.safetensors")
+    assert SoundModel.load(tmp_path / "again.safetensors").size == model.size
+
+
+@pytest.mark.parametrize("size", ["0", "99999", "many", "-1"])
+def test_an_embedding_that_a_file_cannot_give(model: SoundModel, tmp_path: Path, size: str) -> None:
+    whole = tmp_path / "model.safetensors"
+    model.compacted(5).save(whole)
+    with safe_open(whole, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header = {**file.metadata(), "embedding": size}
+    save_file(tensors, whole, header)
+    with pytest.raises(SoundalikeError, match="not a model that this version can load"):
+        SoundModel.load(whole)
 
 
 def test_a_model_without_it_says_what_to_do(run: Path) -> None:
@@ -265,9 +291,16 @@ def test_the_command_writes_a_model_that_evaluate_scores(
         assert np.allclose(
             written["embedding"], SoundModel.load(out).compacted(6).embed(list(written["path"])), atol=1e-4
         )
+    assert main(["compact", str(run), "--out", str(out), "--size", "8", "--sounds", "40", "--embedding", "5"]) == 0
+    for options, size in (([], 5), (["--full"], SoundModel.load(run).size), (["--compact", "7"], 7)):
+        assert main([*embed[:-1], *options, "--out", str(tmp_path / f"{size}.npz")]) == 0
+        with np.load(tmp_path / f"{size}.npz") as written:
+            assert written["embedding"].shape == (12, size)
     evaluate = ["evaluate", str(out), "--task", "folder", "--data", str(tmp_path / "data"), "--probe", "knn"]
     assert main([*evaluate, "--compact", "9"]) == 2
     assert "a compact embedding of 9 numbers: this model has 1 to 8" in capsys.readouterr().err
+    assert main([*evaluate, "--full"]) == 0
+    assert f"full, {SoundModel.load(run).size} numbers" in capsys.readouterr().out
     assert main([*evaluate, "--compact", "8"]) == 0
     table = capsys.readouterr().out
     assert "compact, 8 numbers" in table

@@ -81,6 +81,15 @@ def test_what_a_delta_may_be(value: Any) -> None:
         Doppelgangers(Voice(), {"room": value})
 
 
+def test_what_differs_is_said_in_words() -> None:
+    said = Doppelgangers(Mouth(seconds=SECONDS), NEW).describe().splitlines()
+    assert said[0].split() == ["group", "knobs", "within", "a", "pair"]
+    lines = {line.split()[0]: line.split(maxsplit=2)[1:] for line in said[1:]}
+    assert lines["kind"] == ["7", "the same"]
+    assert lines["content"] == ["54", "nudged by 0.03"]
+    assert lines["speaker"] == ["17", "drawn anew"]
+
+
 # ---- takes of one identity
 
 

@@ -442,7 +442,8 @@ def test_wrong_places_are_told_in_one_sentence(tmp_path: Path, folder: Path) -> 
 # windows
 
 
-def test_the_file_has_the_full_embedding_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [None, 64])
+def test_the_file_has_the_embedding_that_its_classifier_goes_by_alone(tmp_path: Path, size: int | None) -> None:
     folder = tmp_path / "sounds"
     for number, label in enumerate("ab"):
         (folder / label).mkdir(parents=True)
@@ -452,13 +453,15 @@ def test_the_file_has_the_full_embedding_alone(tmp_path: Path) -> None:
             soundfile.write(folder / label / f"{take}.wav", sound, 16_000)
     model = soundalike.load()
     assert model.compact is not None
-    taught = teach(folder, model.compacted(512))
+    before, asked = model.compact.size, model.full() if size is None else model.compacted(size)
+    taught = teach(folder, asked)
     taught.save(tmp_path / "t.safetensors")
     again = SoundClassifier.load(tmp_path / "t.safetensors")
-    assert again.model.compact is None
-    assert again.model.size == model.size
+    assert (again.model.compact is None) == (size is None)
+    assert size is None or (again.model.compact is not None and again.model.compact.size == size)
+    assert again.model.size == asked.size
     assert again.classify(folder / "a" / "0.wav").label == taught.classify(folder / "a" / "0.wav").label == "a"
-    assert model.compact is not None  # the caller's own is as it was
+    assert model.compact.size == before  # the caller's own is as it was
 
 
 def test_quiet_before_and_after_a_sound_is_not_heard() -> None:

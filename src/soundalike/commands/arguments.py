@@ -12,6 +12,7 @@ from soundalike.core.errors import SoundalikeError
 
 if TYPE_CHECKING:
     from soundalike.data.datasets import Dataset
+    from soundalike.model.model import SoundModel
 
 TASKS = (
     "esc10, esc50, urbansound8k, speech-commands, speech-commands-12, sc09, fsdd, nsynth-family, nsynth-pitch, "
@@ -94,9 +95,34 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
 
 
-def add_compact(parser: argparse.ArgumentParser, help: str) -> None:
-    """``--compact`` of a command that embeds: None where it is not given, 512 where it is given without a number."""
-    parser.add_argument("--compact", nargs="?", type=whole, const=512, metavar="SIZE", help=f"{help} (default: 512)")
+def add_compact(parser: argparse.ArgumentParser, does: str) -> None:
+    """``--compact`` and ``--full`` of a command that embeds.
+
+    ``compact`` is None where it is not given, 512 where it is given without a number.
+
+    Args:
+        parser: parser of the command.
+        does: what the command does with an embedding, such as ``write``.
+    """
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--compact",
+        nargs="?",
+        type=whole,
+        const=512,
+        metavar="SIZE",
+        help=f"{does} the compact embedding of that many numbers (default: 512)",
+    )
+    which.add_argument(
+        "--full", action="store_true", help=f"{does} the full embedding of a model that gives a compact one"
+    )
+
+
+def as_asked(model: SoundModel, options: argparse.Namespace) -> SoundModel:
+    """The model with the embedding that ``--compact`` or ``--full`` asks for; its own where neither is given."""
+    if options.compact is not None:
+        return model.compacted(options.compact)
+    return model.full() if options.full else model
 
 
 def add_tasks(parser: argparse.ArgumentParser) -> None:

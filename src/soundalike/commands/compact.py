@@ -23,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sounds", type=whole, default=4096, help="how many to fit it to (default: 4096)")
     parser.add_argument("--seed", type=seed, default=0, help="which sounds (default: 0)")
+    parser.add_argument(
+        "--embedding",
+        type=whole,
+        metavar="SIZE",
+        help="numbers that the model gives where nothing else is asked for (default: all of the full embedding)",
+    )
     parser.add_argument("--half", action="store_true", help="write weights in 16 bits: half the size")
     parser.add_argument("--device", default="cpu", help="default: cpu")
 
@@ -38,6 +44,8 @@ def run(options: argparse.Namespace) -> int:
     check_file(options.out)
     model = load(options.model, options.device)
     model = with_compact(model, options.size, options.sounds, options.seed, progress=True)
+    if options.embedding is not None:
+        model = model.compacted(options.embedding)
     model.save(options.out, half=options.half)
     print(f"{options.out}: {model.size} numbers a sound, or the first {options.size} components or fewer")
     return 0

@@ -7,7 +7,16 @@ import hashlib
 import sys
 from pathlib import Path
 
-from soundalike.commands.arguments import TABLES, add_compact, add_sounds, check_apart, name_broken, path, read_sounds
+from soundalike.commands.arguments import (
+    TABLES,
+    add_compact,
+    add_sounds,
+    as_asked,
+    check_apart,
+    name_broken,
+    path,
+    read_sounds,
+)
 from soundalike.core.errors import SoundalikeError
 
 HELP = "turn audio files into embeddings"
@@ -22,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="model file, folder of its run, or name of a shipped model; default: the shipped one",
     )
     parser.add_argument("--out", type=path, required=True, help=f"table to write: {TABLES}")
-    add_compact(parser, "write the compact embedding of that many numbers")
+    add_compact(parser, "write")
     parser.add_argument("--device", default="cpu", help="default: cpu")
 
 
@@ -39,8 +48,7 @@ def run(options: argparse.Namespace) -> int:
     check_apart(options.out, options.files)
     files = read_sounds(options)
     model = load(options.model, options.device)
-    if options.compact is not None:
-        model = model.compacted(options.compact)
+    model = as_asked(model, options)
     journal = Journal(options.out, _identity(options.model, model.size))
     embedded = embed_files.embed_files(files, {"model": model}, progress=True, journal=journal)
     if not embedded.paths:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundalike.commands.arguments import add_compact, add_tasks, name_broken, path, read_tasks, seed
+from soundalike.commands.arguments import add_compact, add_tasks, as_asked, name_broken, path, read_tasks, seed
 
 if TYPE_CHECKING:
     from soundalike.data.datasets import Dataset
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["linear", "knn"],
         help="how frozen embeddings are scored; the first decides (default: linear knn)",
     )
-    add_compact(parser, "score the compact embedding of that many numbers beside the full one")
+    add_compact(parser, "score, beside the model's own,")
     parser.add_argument(
         "--out",
         type=path,
@@ -50,16 +50,17 @@ def run(options: argparse.Namespace) -> int:
 
     keep_freed_memory()
     model = load(options.model, options.device)
-    compact = {}
-    if options.compact is not None:
-        compact = {f"compact, {options.compact} numbers": model.compacted(options.compact)}
+    beside = {}
+    if options.compact is not None or options.full:
+        other = as_asked(model, options)
+        beside = {f"{'full' if options.full else 'compact'}, {other.size:,} numbers": other}
     found = _unheard(model, options)
     from soundalike.eval.probe import evaluate, print_table, with_baselines
 
     out = options.out or _home(options.model) / "evaluation"
     summary = {"recipe": model.recipe.name, **model.recipe.sections, "trained": model.training}
     evaluation = evaluate(
-        {"model": model, **compact} | with_baselines(model, seed=options.seed),
+        {"model": model, **beside} | with_baselines(model, seed=options.seed),
         found,
         out,
         recipe=summary,

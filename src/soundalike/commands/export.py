@@ -6,7 +6,7 @@ import argparse
 import importlib.util
 import sys
 
-from soundalike.commands.arguments import add_compact, path
+from soundalike.commands.arguments import add_compact, as_asked, path
 from soundalike.core.errors import SoundalikeError
 
 HELP = "write a model as an ONNX file, for use without PyTorch"
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--onnx", required=True, type=path, metavar="FILE", help="file to write, such as model.onnx")
     parser.add_argument("--half", action="store_true", help="all weights in 16 bits: half the size, less exact")
-    add_compact(parser, "give the compact embedding of that many numbers")
+    add_compact(parser, "give")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -40,8 +40,7 @@ def run(options: argparse.Namespace) -> int:
         raise SoundalikeError(f"{options.onnx}: its name has to end in .onnx.")
     file = shipped.find(options.model)
     model = load(file)
-    if options.compact is not None:
-        model = model.compacted(options.compact)
+    model = as_asked(model, options)
     export_onnx(model, options.onnx, options.half, file / "model.safetensors" if file.is_dir() else file)
     size = options.onnx.stat().st_size / 1e6
     print(f"{options.onnx}: {size:.1f} MB, waveform (batch, samples) at {model.sample_rate:,} Hz in, ", end="")

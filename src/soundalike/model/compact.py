@@ -134,6 +134,10 @@ class Compact:
             )
         return Compact(self.mean, self.scale, self.components[:size], self.made)
 
+    def halved(self) -> Compact:
+        """The map as it is once its file in 16 bits is read."""
+        return Compact(self.mean, self.scale, self.components.astype(np.float16), self.made)
+
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """Compact embeddings (n, size) of embeddings (n, D), float32."""
         return ((np.asarray(vectors, np.float32) - self.mean) * self.scale) @ self.components.T

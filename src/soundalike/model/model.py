@@ -110,7 +110,8 @@ class SoundModel:
     def compacted(self, size: int = SIZE) -> SoundModel:
         """The model with the compact embedding in the place of the full one, wherever it embeds.
 
-        It shares its parts with this one, and is saved as this one would be: with the full embedding and the compact.
+        It shares its parts with this one. Its file holds both embeddings, and a model that is loaded from there gives
+        the compact one again.
 
         Args:
             size: of the compact embedding; the first numbers of a longer one are the shorter one.
@@ -322,6 +323,7 @@ class SoundModel:
             "training": json.dumps(self.training),
             **({"classes": json.dumps(self.classes)} if self.head is not None else {}),
             **({"compact": json.dumps(self.compact.made)} if self.compact is not None else {}),
+            **({"embedding": str(self.size)} if self.projection is not None else {}),
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._state().items()}
         if half:
@@ -374,6 +376,8 @@ class SoundModel:
             model.encoder.load_state_dict({name: t for name, t in tensors.items() if not name.startswith(_HEAD)})
             if model.head is not None:
                 model.head.load_state_dict(of_head)
+            if "embedding" in header:
+                model = model.compacted(int(header["embedding"]))
         except (SoundalikeError, LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[-1].strip().rstrip(".")
             raise SoundalikeError(

@@ -220,6 +220,21 @@ class Doppelgangers(Views):
         first, second = both
         return first, second
 
+    def differences(self) -> dict[str, list[str]]:
+        """How knobs differ within a pair, in words: for each group a phrase for each of its knobs."""
+        found: dict[str, list[str]] = {}
+        for spec, delta, anew in zip(self.voice.specs, self.deltas.tolist(), self.anew.tolist(), strict=True):
+            phrase = "drawn anew" if anew else f"nudged by {delta:.3g}" if delta else "the same"
+            found.setdefault(spec.group, []).append(phrase)
+        return found
+
+    def describe(self) -> str:
+        """What stays and what differs within a pair, as a table that a person can read: a line for each group."""
+        lines = [f"{'group':<10}  {'knobs':>5}  within a pair"]
+        for group, phrases in self.differences().items():
+            lines.append(f"{group:<10}  {len(phrases):>5}  {', '.join(dict.fromkeys(phrases))}")
+        return "\n".join(lines)
+
     def theta(self, seed: int, indices: Tensor) -> Tensor:
         """The patches (n, size) that the views are nudged from. Training never hears them."""
         return self._theta(random.keys(seed, identities(self._pooled(indices), self.takes), stream=_THETA))

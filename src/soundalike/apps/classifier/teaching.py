@@ -138,8 +138,9 @@ class _Features:
 
 def _in_half_precision(model: SoundModel) -> SoundModel:
     """The model rounded to 16 bits as in its file, so that the probe is fitted to the encoder that will be loaded."""
-    halved = copy.deepcopy(model.full())
-    halved.compact = None  # a classifier goes by the full embedding, and its file is smaller by half
+    halved = copy.deepcopy(model)
+    # no more of a compact embedding than the classifier goes by: its file is the smaller
+    halved.compact = halved.projection = None if model.projection is None else model.projection.halved()
     with torch.no_grad():
         for tensor in [*halved.encoder.parameters(), *halved.encoder.buffers()]:
             if tensor.is_floating_point():

@@ -271,15 +271,12 @@ def _page(
 
 def _groups(family: str, views: Doppelgangers) -> str:
     """Rows of the table of δ."""
-    sizes: dict[str, list[str]] = {}
-    for spec, delta, anew in zip(views.voice.specs, views.deltas.tolist(), views.anew.tolist(), strict=True):
-        sizes.setdefault(spec.group, []).append("drawn anew" if anew else f"{delta:.3g}" if delta else "0: the same")
     about = vocabulary()["groups"]
     named = f"{escape(family)}: " if family else ""
     return "".join(
-        f'<tr><th scope="row">{named}{escape(group)}</th><td>{" to ".join(sorted(set(own)))}'
+        f'<tr><th scope="row">{named}{escape(group)}</th><td>{", ".join(dict.fromkeys(own))}'
         f"</td><td>{len(own)}</td><td>{escape(about.get(group, ''))}</td></tr>"
-        for group, own in sizes.items()
+        for group, own in views.differences().items()
     )
 
 
