@@ -313,10 +313,10 @@ def test_prepare_channels_first() -> None:
     np.testing.assert_allclose(audio.prepare(np.stack([left, right]), 16000, 16000), (left + right) / 2, atol=1e-6)
     np.testing.assert_array_equal(audio.prepare(left, 16000, 16000), left)
     np.testing.assert_array_equal(audio.prepare(left[None], 16000, 16000), left)
-    assert audio.prepare(np.full((8, 1), 0.5), 16000, 16000).tolist() == [0.5]
+    assert audio.prepare(np.full((8, 1), 0.5), 16000, 16000).tolist() == [0.5] * 8, "a column"
 
 
-@pytest.mark.parametrize("shape", [(16000, 2), (100, 16000), (9, 3), (2, 3, 4), ()])
+@pytest.mark.parametrize("shape", [(16000, 16), (100, 16000), (9, 3), (8, 8), (2, 3, 4), ()])
 def test_prepare_refuses_ambiguous_shapes(shape: tuple[int, ...]) -> None:
     with pytest.raises(AudioError, match=r"shape \(.*\(channels, samples\)"):
         audio.prepare(np.zeros(shape), 16000, 16000)

@@ -18,7 +18,13 @@ import numpy as np
 from soundalike.audio.arrays import HIGHEST_RATE, LOWEST_RATE, check_finite
 from soundalike.audio.arrays import check_rate as check_rate
 from soundalike.audio.arrays import prepare as prepare
-from soundalike.core.errors import AudioError, SoundalikeError, TruncatedAudioWarning, UnreadableFolderWarning
+from soundalike.core.errors import (
+    AudioError,
+    SoundalikeError,
+    SoundWarning,
+    TruncatedAudioWarning,
+    UnreadableFolderWarning,
+)
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
@@ -45,6 +51,9 @@ _SMALL_BLOCK = 1024
 _MOST_SECONDS = 60  # of a low rate, which becomes many samples of a high one
 _SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM
 _OPEN_ENDED = 0x7FFF0000  # programs that write to a pipe put a length at or above this one in the header
+
+
+_CUT_SHORT = "seems to be cut short"
 
 
 LONG = 5 * 60
@@ -113,9 +122,21 @@ def load(path: str | Path, sample_rate: int = 16000, seconds: float | None = Non
         TruncatedAudioWarning: if the file ends too early; what could be decoded is returned.
     """
     decoded = decode(path, [sample_rate], seconds)
-    if decoded.note:
-        warnings.warn(f"{path}: {decoded.note}", TruncatedAudioWarning, stacklevel=2)
+    warn(path, decoded.note, stacklevel=3)
     return decoded.waveforms[sample_rate]
+
+
+def warn(path: str | os.PathLike[str], note: str | None, stacklevel: int = 2) -> None:
+    """Warns of what is to be known of a file, if there is anything.
+
+    Args:
+        path: of the file.
+        note: that of `Decoded` or `Blocks`.
+        stacklevel: of the warning: 2 for the caller of this function.
+    """
+    if note:
+        kind = TruncatedAudioWarning if _CUT_SHORT in note else SoundWarning
+        warnings.warn(f"{os.fspath(path)}: {note}", kind, stacklevel=stacklevel + 1)
 
 
 def decode(path: str | Path, sample_rates: Sequence[int], seconds: float | None = None) -> Decoded:
@@ -319,7 +340,7 @@ class _Reading:
         if self.first is None:
             raise AudioError(f"{self.path}: holds no {'complete ' if cut_short else ''}audio samples.")
         if cut_short:
-            self.note = f"seems to be cut short; its first {self.count / native:.3g} s are used."
+            self.note = f"{_CUT_SHORT}; its first {self.count / native:.3g} s are used."
         rest = self._converted(np.zeros(0, np.float32), True)
         yield {rate: piece if self.given[rate] else self.first for rate, piece in rest.items()}
 
