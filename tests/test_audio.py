@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from soundalike.audio import read as audio
-from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.core.errors import AudioError, SoundalikeError, UnreadableFolderWarning
 
 FORMATS = {
     "wav": {},
@@ -163,7 +163,7 @@ def test_a_folder_that_may_not_be_looked_into_is_named(tmp_path: Path, monkeypat
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", refusing)  # permissions do not stop whoever runs tests as root
-    with pytest.warns(audio.UnreadableFolderWarning, match=r"closed: cannot be looked into \(Permission denied\)"):
+    with pytest.warns(UnreadableFolderWarning, match=r"closed: cannot be looked into \(Permission denied\)"):
         assert audio.find(tmp_path) == [tmp_path / "a.wav"]
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,33 +18,18 @@ import numpy as np
 from soundalike.audio.arrays import HIGHEST_RATE, LOWEST_RATE, check_finite
 from soundalike.audio.arrays import check_rate as check_rate
 from soundalike.audio.arrays import prepare as prepare
+from soundalike.audio.folders import find as find
+from soundalike.audio.kinds import SUFFIXES as SUFFIXES
+from soundalike.audio.kinds import suffixes as suffixes
 from soundalike.core.errors import (
     AudioError,
     SoundalikeError,
     SoundWarning,
     TruncatedAudioWarning,
-    UnreadableFolderWarning,
 )
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
-
-SUFFIXES = (
-    ".aif",
-    ".aifc",
-    ".aiff",
-    ".au",
-    ".caf",
-    ".flac",
-    ".mp3",
-    ".oga",
-    ".ogg",
-    ".opus",
-    ".rf64",
-    ".snd",
-    ".w64",
-    ".wav",
-)
 
 _BLOCK = 1 << 18  # values decoded at a time, all channels together
 _SMALL_BLOCK = 1024
@@ -71,34 +56,6 @@ class Decoded:
 
     waveforms: dict[int, np.ndarray]
     note: str | None = None
-
-
-def find(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    """The audio files that paths stand for.
-
-    Args:
-        paths: files and folders. A file is kept whatever its suffix; of a folder, every file below it with a
-            suffix in ``SUFFIXES`` (in either case) whose path has no hidden part, sorted.
-
-    Returns:
-        Files in the order given.
-
-    Raises:
-        SoundalikeError: if a path does not exist, or a folder holds no audio.
-    """
-    found: list[Path] = []
-    for path in [paths] if isinstance(paths, (str, Path)) else paths:
-        path = Path(path)
-        if path.is_dir():
-            inside = list(_walk(path))
-            if not inside:
-                raise SoundalikeError(f"{path}: the folder holds no audio (looked for {', '.join(SUFFIXES)}).")
-            found += sorted(inside)
-        elif os.path.lexists(path):
-            found.append(path)
-        else:
-            raise SoundalikeError(f"{path}: no such file or folder.")
-    return found
 
 
 def load(path: str | Path, sample_rate: int = 16000, seconds: float | None = None) -> np.ndarray:
@@ -227,18 +184,6 @@ def duration(path: str | Path) -> float | None:
 def is_long(path: str | Path) -> bool:
     """Whether a file says that it holds more than ``LONG`` seconds, so that it is better not held whole."""
     return (duration(path) or 0.0) > LONG
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    def skipped(error: OSError) -> None:
-        reason = f"cannot be looked into ({error.strerror}): the sounds in it are not found."
-        warnings.warn(f"{error.filename}: {reason}", UnreadableFolderWarning, stacklevel=4)
-
-    for parent, folders, files in os.walk(folder, onerror=skipped):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield Path(parent, name)
 
 
 def _check_file(path: Path) -> None:

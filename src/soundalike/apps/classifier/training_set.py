@@ -98,7 +98,7 @@ def read(data: str | Path, task: str | None = None) -> TrainingSet:
         if manifest.holds(data):
             return _of_table(data)
         raise SoundalikeError(f"{data}: {_why_no_classes(data, list(classes))}")
-    if data.suffix.lower() in audio.SUFFIXES:
+    if data.suffix.lower() in audio.suffixes():
         raise SoundalikeError(f"{data}: one sound; give a folder with a sub-folder of sounds for each class.")
     if data.suffix.lower() == ".parquet":
         tables.pyarrow_for(data)
@@ -125,7 +125,7 @@ def _why_no_classes(data: Path, classes: Sequence[str]) -> str:
             "holds sounds, but no sub-folders; put the sounds of each class into a sub-folder of their own, or give a "
             "table with the columns path and label."
         )
-    return f"holds no sounds; give a folder with a sub-folder for each class ({', '.join(audio.SUFFIXES)})."
+    return f"holds no sounds; give a folder with a sub-folder for each class ({', '.join(audio.suffixes())})."
 
 
 def _of_folder(data: Path, classes: Mapping[str, Sequence[Path]]) -> TrainingSet:

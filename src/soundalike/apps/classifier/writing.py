@@ -40,7 +40,7 @@ def label_files(out: Path, recordings: list[Path]) -> list[Path]:
         SoundalikeError: several recordings are to go into one file, or the place is not writable, or has the name of
             a recording.
     """
-    if out.suffix.lower() in read.SUFFIXES:
+    if out.suffix.lower() in read.suffixes():
         raise SoundalikeError(f"{out}: has the name of a recording, which labels would overwrite; call it .txt.")
     if len(recordings) == 1 and not out.is_dir():
         make_folder(out.absolute().parent)
