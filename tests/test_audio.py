@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import torch
 
+from soundalike.audio import decoding
 from soundalike.audio import read as audio
 from soundalike.core.errors import AudioError, SoundalikeError, UnreadableFolderWarning
 
@@ -118,7 +119,7 @@ def test_load_does_not_depend_on_the_size_of_blocks(tmp_path: Path, monkeypatch:
     samples = np.random.default_rng(0).standard_normal((30000, 2)).astype(np.float32) / 10
     path = write(tmp_path / "a.wav", samples, 44100, subtype="FLOAT")
     whole = audio.load(path, 16000)
-    monkeypatch.setattr(audio, "_BLOCK", 1000)
+    monkeypatch.setattr(decoding, "_BLOCK", 1000)
     np.testing.assert_allclose(audio.load(path, 16000), whole, atol=1e-6)
 
 
@@ -296,7 +297,7 @@ def test_a_failure_of_the_machine_is_no_file_cut_short(
             raise trouble
         return original(self, *arguments, **more)
 
-    monkeypatch.setattr(audio, "_BLOCK", 1024)
+    monkeypatch.setattr(decoding, "_BLOCK", 1024)
     monkeypatch.setattr(soundfile.SoundFile, "read", read)
     with pytest.raises(
         AudioError, match=r"a\.wav: could not be read \((Input/output error|MemoryError|System error)\)"

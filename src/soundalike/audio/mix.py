@@ -21,17 +21,21 @@ class Mixer:
     all the seconds so far in which channels cancelled.
 
     Attributes:
-        cancelled: samples of the seconds in which the louder channel was taken.
-        count: samples that were mixed.
+        cancelled: seconds in which the louder channel was taken.
+        seconds: that were mixed.
     """
 
     def __init__(self, sample_rate: float, channels: int) -> None:
-        self.segment = max(1, round(sample_rate))
-        self.cancelled, self.count = 0, 0
-        self._energies = np.zeros(channels)
+        self.cancelled, self.seconds = 0.0, 0.0
         self._waiting: list[np.ndarray] = []
         self._held = 0
-        self._cancelling = False
+        self.follow(sample_rate, channels)
+
+    def follow(self, sample_rate: float, channels: int) -> None:
+        """Goes on with a sound of another rate or number of channels, after `rest`."""
+        self.segment, self.channels = max(1, round(sample_rate)), channels
+        self._energies = np.zeros(channels)
+        self._begun = self._cancelling = False
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
         """What can be mixed now that a block came.
@@ -43,7 +47,7 @@ class Mixer:
             Mono waveform (m,), float32, shorter or longer than the block.
         """
         if block.shape[1] == 1:
-            self.count += len(block)
+            self.seconds += len(block) / self.segment
             return block[:, 0]
         self._waiting.append(block)
         self._held += len(block)
@@ -65,9 +69,9 @@ class Mixer:
     @property
     def note(self) -> str | None:
         """What is to be said of channels that cancel, or None."""
-        if not self.cancelled or self.cancelled < _SAID * self.count:
+        if not self.cancelled or self.cancelled < _SAID * self.seconds:
             return None
-        where = "" if self.cancelled == self.count else f" in {self.cancelled / self.segment:.3g} s of it"
+        where = "" if self.cancelled >= self.seconds - 1e-6 else f" in {self.cancelled:.3g} s of it"
         return f"its channels cancel each other{where}, so the louder one is used instead of their mean."
 
     def _mixed(self, samples: np.ndarray) -> np.ndarray:
@@ -76,12 +80,13 @@ class Mixer:
             energies = np.var(samples, axis=0, dtype=np.float64)  # without an offset, which nobody hears
             own = np.var(mono, dtype=np.float64) * samples.shape[1] ** 2
         # a short rest says little by itself
-        if len(samples) >= self.segment // 2 or not self.count:
+        if len(samples) >= self.segment // 2 or not self._begun:
             self._cancelling = bool(own < _CANCELS * energies.sum() and energies.sum() > _QUIET)
-        self.count += len(samples)
+        self._begun = True
+        self.seconds += len(samples) / self.segment
         if not self._cancelling:
             return mono
-        self.cancelled += len(samples)
+        self.cancelled += len(samples) / self.segment
         self._energies += energies * len(samples)
         # the first of those that are equally loud, so that rounding does not turn the sign from second to second
         return samples[:, int((self._energies >= 0.99 * self._energies.max()).argmax())]
