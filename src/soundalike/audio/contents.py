@@ -71,7 +71,7 @@ def _contents(path: Path, size: int, modified: int) -> Contents:
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         return _wav(data)
     if head[:4] == b"OggS":
-        return _ogg(data)
+        return _ogg(path, data)
     if head[:4] == b"fLaC":
         return _flac(data, start)
     if (name := kind(head)) is not None:
@@ -104,14 +104,19 @@ def _wav(data: memoryview) -> Contents:
     return Contents(tuple(Part(wave.pieces(data)) for wave in found), whole, " ".join(notes) or None)
 
 
-def _ogg(data: memoryview) -> Contents:
+def _ogg(path: Path, data: memoryview) -> Contents:
     links = ogg.links(data)
     if not links:
         return Contents()
+    others = [ogg.other_codec(data, link) for link in links]
+    name = next((other for other in others if other), None)
+    if name and not extra_is_there():
+        raise AudioError(f"{path}: not readable as audio: {advice(name)}.")
     closed = links[-1].is_closed
     if len(links) == 1:
-        return Contents((Part(),), closed)
-    return Contents(tuple(Part(((link.start, link.end),)) for link in links), closed)
+        return Contents((Part(packets=bool(name)),), closed)
+    parts = [Part(((link.start, link.end),), packets=bool(other)) for link, other in zip(links, others, strict=True)]
+    return Contents(tuple(parts), closed)
 
 
 def _flac(data: memoryview, start: int) -> Contents:

@@ -8,7 +8,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,9 @@ import numpy as np
 
 from soundalike.audio.arrays import HIGHEST_RATE, LOWEST_RATE, check_finite
 from soundalike.audio.contents import Contents, Part, contents
+from soundalike.audio.kinds import extra_is_there
 from soundalike.audio.mix import Levels, Mixer, level_note
+from soundalike.audio.quiet import quiet
 from soundalike.audio.ranges import Ranges
 from soundalike.audio.riff import OPEN_ENDED
 from soundalike.core.errors import AudioError
@@ -32,10 +34,11 @@ _BLOCK = 1 << 18  # values decoded at a time, all channels together
 _SMALL_BLOCK = 1024
 _MOST_SECONDS = 60  # of a low rate, which becomes many samples of a high one
 _SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM
+_OTHER_ENCODINGS = (4, 18, 64)  # its codes for an encoding that it does not know, in a file that it does
 _SAID = {
     1: "no known audio format in it",
     3: "its header is damaged",
-    4: "its encoding is not known",
+    **dict.fromkeys(_OTHER_ENCODINGS, "its encoding is not known"),
 }  # by libsndfile's codes, whose own words speak of its insides
 
 
@@ -125,6 +128,9 @@ def _part(reading: _Reading, part: Part, number: int) -> Iterator[dict[int, np.n
             failure = error
             if (cause := _failure_of_machine(error)) is not None:
                 raise AudioError(f"{path}: could not be read ({_explain(error)}).") from cause
+    if getattr(failure, "code", None) in _OTHER_ENCODINGS and extra_is_there() and not part.packets:
+        yield from _part(reading, replace(part, packets=True), number)
+        return
     if number:  # what came before is there
         reading.broken = reading.cut_short = True
         return
@@ -136,23 +142,34 @@ def _open(path: Path, part: Part) -> Iterator[SoundFile | PacketFile]:
     if part.packets:
         from soundalike.audio.packets import PacketFile
 
-        with PacketFile(path) as packets:
-            yield packets
+        if part.pieces is None:
+            with PacketFile(path, path) as packets:
+                yield packets
+        else:
+            with path.open("rb") as stream, PacketFile(path, Ranges(stream, part.pieces)) as packets:
+                yield packets
         return
     from soundfile import SoundFile
 
     if part.pieces is not None:
         with path.open("rb") as stream:
             ranges = Ranges(stream, part.pieces)
-            with SoundFile(ranges) as file:
+            with quiet():
+                opened = SoundFile(ranges)
+            with opened as file:
                 yield file
             if ranges.error is not None:
                 raise ranges.error
     elif path.suffix.lower() == ".raw":  # from that name, soundfile would conclude that there is no header
-        with path.open("rb") as stream, SoundFile(stream.fileno(), closefd=False) as file:
-            yield file
+        with path.open("rb") as stream:
+            with quiet():
+                opened = SoundFile(stream.fileno(), closefd=False)
+            with opened as file:
+                yield file
     else:  # as bytes, because a file name need not be valid Unicode
-        with SoundFile(os.fsencode(path) if os.name == "posix" else path) as file:
+        with quiet():
+            opened = SoundFile(os.fsencode(path) if os.name == "posix" else path)
+        with opened as file:
             yield file
 
 
@@ -201,7 +218,8 @@ class _Reading:
         self.broken = not self._skip(file)
         while self.part_count < left and not self.broken:
             try:
-                block = file.read(int(min(size, left - self.part_count)), dtype="float32", always_2d=True)
+                with quiet():
+                    block = file.read(int(min(size, left - self.part_count)), dtype="float32", always_2d=True)
             except Exception as error:
                 if not self.read_seconds or block_size > _SMALL_BLOCK or _failure_of_machine(error) is not None:
                     raise
@@ -251,7 +269,8 @@ class _Reading:
         """Whether what was read before could be read again; by reading, since not every decoder seeks exactly."""
         skipped = 0
         while skipped < self.part_count:
-            block = file.read(min(_BLOCK // file.channels + 1, self.part_count - skipped), dtype="float32")
+            with quiet():
+                block = file.read(min(_BLOCK // file.channels + 1, self.part_count - skipped), dtype="float32")
             if not len(block):
                 return False
             skipped += len(block)
@@ -286,6 +305,8 @@ def _explain(error: Exception) -> str:
     code = getattr(error, "code", None)
     if isinstance(error, TypeError):  # soundfile's slip for a format that it does not know
         return _SAID[1]
+    if code in _OTHER_ENCODINGS and not extra_is_there():
+        return f"{_SAID[code]}; pip install 'soundalike[formats]' reads more"
     if isinstance(code, int) and code != _SYSTEM_ERROR:
         return _SAID.get(code, "its header or its samples are damaged")
     said = (

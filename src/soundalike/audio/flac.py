@@ -35,7 +35,7 @@ class Stream:
     @property
     def is_as_said(self) -> bool:
         """Whether a decoder that believes the header reads it to the end."""
-        return self.said > 0 and (self.counted is None or self.counted <= self.said)
+        return self.said > 0 and self.counted in (None, self.said)
 
     @property
     def is_cut_short(self) -> bool:

@@ -51,6 +51,18 @@ def links(data: memoryview) -> list[Link]:
     return found
 
 
+def other_codec(data: memoryview, link: Link) -> str | None:
+    """What is in a link, where libsndfile does not read it; None where it does.
+
+    Args:
+        data: the file.
+        link: of it.
+    """
+    first = link.start + _HEADER + data[link.start + 26] if link.start + _HEADER <= len(data) else link.end
+    head = bytes(data[first : first + 8])
+    return "FLAC in Ogg" if head[:5] == b"\x7fFLAC" else "Speex" if head == b"Speex   " else None
+
+
 def _next(data: memoryview, place: int) -> int:
     """Where the next page begins; the file's end where there is none."""
     while place < len(data):

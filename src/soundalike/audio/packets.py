@@ -6,12 +6,15 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from soundalike.core.errors import AudioError
 
 _WITHOUT_LENGTH = {"aac", "amr", "amrnb", "amrwb", "ac3", "eac3", "loas", "mp3", "dts"}  # formats of FFmpeg
+
+_PADDING = 4096  # samples
 
 
 class PacketFile:
@@ -25,8 +28,12 @@ class PacketFile:
         damaged: whether packets were left out because they could not be decoded.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, source: Path | Any) -> None:
         """Opens a file.
+
+        Args:
+            path: of the file, for sentences.
+            source: the same, or what is read instead.
 
         Raises:
             AudioError: FFmpeg finds no audio in it.
@@ -35,7 +42,9 @@ class PacketFile:
 
         self.path, self.damaged = path, False
         try:
-            self._container = av.open(os.fspath(path), metadata_errors="ignore")
+            self._container = av.open(
+                os.fspath(source) if isinstance(source, Path) else source, metadata_errors="ignore"
+            )
         except (av.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise AudioError(f"{path}: not readable as audio ({reason.rstrip('.')}).") from None
@@ -49,7 +58,7 @@ class PacketFile:
             raise AudioError(f"{path}: not readable as audio (its header gives no sample rate).")
         self.says_its_length = not set(self._container.format.name.split(",")) & _WITHOUT_LENGTH
         self.frames = self._said()
-        self._blocks = self._decoded()
+        self._blocks = self._trimmed(self._decoded()) if "mov" in self._container.format.name else self._decoded()
         self._held = np.zeros((0, self.channels), np.float32)
 
     def __enter__(self) -> PacketFile:
@@ -73,6 +82,19 @@ class PacketFile:
         if stream.duration and stream.time_base:
             return int(stream.duration * stream.time_base * self.samplerate)
         return int((self._container.duration or 0) * self.samplerate / 1_000_000)
+
+    def _trimmed(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """The blocks without what an encoder has filled its last frames up with, beyond the length in the header."""
+        done, beyond = 0, np.zeros((0, self.channels), np.float32)
+        for block in blocks:
+            inside = max(0, self.frames - done) if self.frames else len(block)
+            done += len(block)
+            beyond = np.concatenate([beyond, block[inside:]])
+            if len(beyond) > _PADDING:  # then it is more than that
+                yield np.concatenate([block[:inside], beyond])
+                yield from blocks
+                return
+            yield block[:inside]
 
     def _decoded(self) -> Iterator[np.ndarray]:
         import av
