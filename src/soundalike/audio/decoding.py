@@ -22,6 +22,7 @@ from soundalike.audio.quiet import quiet
 from soundalike.audio.ranges import Ranges
 from soundalike.audio.riff import OPEN_ENDED
 from soundalike.core.errors import AudioError
+from soundalike.core.files import missing
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
@@ -59,7 +60,7 @@ def check_file(path: Path) -> None:
         status = path.stat()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise AudioError(f"{path}: cannot be opened ({reason}).") from error
+        raise AudioError(missing(path, f"cannot be opened ({reason}).")) from error
     if stat.S_ISDIR(status.st_mode):
         raise AudioError(f"{path}: is a folder, not an audio file.")
     if not stat.S_ISREG(status.st_mode):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from soundalike.audio.kinds import WITH_EXTRA, is_left_out, suffixes
 from soundalike.core.errors import LeftOutWarning, SoundalikeError, UnreadableFolderWarning
+from soundalike.core.files import missing
 
 Identity = tuple[int, int]  # of a folder
 
@@ -87,14 +88,9 @@ def find(paths: str | Path | Iterable[str | Path]) -> list[Path]:
         elif os.path.lexists(path):
             found.append(path)
         else:
-            raise SoundalikeError(f"{path}: {missing(path)}")
+            raise SoundalikeError(missing(path))
     together.warn(", ".join(folders))
     return found
-
-
-def missing(path: str | Path) -> str:
-    """What is wrong with a path at which nothing is, as a sentence."""
-    return "no such file or folder."
 
 
 def walk(folder: str | Path, left_out: LeftOut | None = None, barred: Set[Identity] = frozenset()) -> list[Path]:

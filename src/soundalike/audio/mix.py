@@ -10,7 +10,7 @@ cancel each other. Of two channels that are equally loud, that is a correlation 
 _QUIET = 1e-9  # energy per sample, all channels together, from where on channels are compared: -90 dB
 _SAID = 0.1  # part of a sound's segments in which channels must cancel before it is said
 _SILENT = 2.0 / 2**15  # half of the range that a silent sound may have: two steps of 16 bits
-_FEWEST = 32  # samples after resampling, below which their energy says nothing
+_FEWEST = 32  # samples, below which range and energy say nothing
 _ULTRASOUND = 1e-3  # part of a sound's energy that is left once it is resampled, below which it is said
 
 
@@ -133,7 +133,7 @@ def level_note(native: Levels, heard: Levels, sample_rate: float) -> str | None:
         heard: of the sound at the rate at which it is heard.
         sample_rate: the latter, in Hz.
     """
-    if native.most - native.least <= 2 * _SILENT:
+    if native.most - native.least <= 2 * _SILENT and (native.count >= _FEWEST or native.most <= _SILENT):
         return "is silent."
     if heard.count >= _FEWEST and heard.energy < _ULTRASOUND * native.energy:
         limit = f"{sample_rate / 2000:g} kHz"

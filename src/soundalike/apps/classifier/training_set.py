@@ -11,6 +11,7 @@ import numpy as np
 
 from soundalike.audio import read as audio
 from soundalike.core.errors import SoundalikeError, nearest
+from soundalike.core.files import missing
 from soundalike.core.union_find import Links
 from soundalike.data import datasets, tables
 from soundalike.data.datasets import folder as folders
@@ -90,7 +91,8 @@ def read(data: str | Path, task: str | None = None) -> TrainingSet:
     if task is not None:
         return _of_dataset(datasets.read(task, data))
     if not data.exists():
-        raise SoundalikeError(f"{data}: no such file or folder; give a folder with a sub-folder for each class.")
+        what = "no such file or folder; give a folder with a sub-folder for each class."
+        raise SoundalikeError(missing(data, what))
     if data.is_dir():
         classes = folders.clips_by_class(data)
         if len(classes) >= 2:
