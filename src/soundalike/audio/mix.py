@@ -80,7 +80,7 @@ class Mixer:
             energies = np.var(samples, axis=0, dtype=np.float64)  # without an offset, which nobody hears
             own = np.var(mono, dtype=np.float64) * samples.shape[1] ** 2
         # a short rest says little by itself
-        if len(samples) >= self.segment // 2 or not self._begun:
+        if len(samples) >= self.segment // 10 or not self._begun:
             self._cancelling = bool(own < _CANCELS * energies.sum() and energies.sum() > _QUIET)
         self._begun = True
         self.seconds += len(samples) / self.segment
