@@ -1,4 +1,4 @@
-"""Audio files to mono float32 waveforms: the only place that opens an audio file."""
+"""Audio files to mono float32 waveforms."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Decoded:
 
 
 def load(path: str | Path, sample_rate: int = 16000, seconds: float | None = None) -> np.ndarray:
-    """The waveform of an audio file: mono (mean of the channels), resampled.
+    """The waveform of an audio file: mono (mean of the channels; the louder one where they cancel), resampled.
 
     Integer formats are scaled to [-1, 1]; float formats keep their values, also beyond 1.
 
     Args:
-        path: any file that libsndfile reads.
+        path: any audio file.
         sample_rate: of the result, in Hz.
         seconds: decode no more than this much from the beginning; None is the whole file.
 
@@ -83,7 +83,7 @@ def decode(path: str | Path, sample_rates: Sequence[int], seconds: float | None 
     """As ``load``, for several sample rates in one pass and with the truncation told instead of warned about.
 
     Args:
-        path: any file that libsndfile reads.
+        path: any audio file.
         sample_rates: of the results, in Hz.
         seconds: decode no more than this much from the beginning; None is the whole file.
 
@@ -126,7 +126,7 @@ class Blocks:
         """Choose the blocks.
 
         Args:
-            path: any file that libsndfile reads.
+            path: any audio file.
             sample_rate: of the blocks, in Hz.
             seconds: length of a block; the last one is as long as what is left, and no block is empty.
 
