@@ -22,7 +22,8 @@ from soundalike.core.errors import SoundalikeError
 from soundalike.model import file
 from soundalike.model.compact import SIZE, Compact
 from soundalike.model.file import BESIDE
-from soundalike.model.recipe import Parts, Recipe
+from soundalike.model.parts import Parts
+from soundalike.model.recipe import Recipe
 from soundalike.nn.pooling import Pooled, Streamed
 
 # in a file: before the names of the head's weights and of those of the compact embedding; what was heard
