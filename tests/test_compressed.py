@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from compressed_files import SECONDS, Kind, decoded, encoded, kinds, mp3, sound, wav
-from soundalike.audio import contents, decoding, mpeg, read
+from soundalike.audio import buffer, contents, decoding, mpeg, read
 from soundalike.audio import kinds as of_files
 from soundalike.audio.stream import LongSound
 from soundalike.core.errors import AudioError
@@ -153,18 +153,18 @@ def test_damaged_files_of_the_extra(name: str, files: dict[str, tuple[Path, np.n
 
 def test_frames_are_counted() -> None:
     data = mp3(xing=False)
-    (stream,) = mpeg.streams(memoryview(data))
+    (stream,) = mpeg.streams(data)
     assert stream.frames == len(sound()) // 1152 + 2
     assert stream.ranges == [(0, len(data))]
-    assert mpeg.streams(memoryview(b"no frames at all " * 100)) == []
-    assert mpeg.streams(memoryview(b"")) == []
+    assert mpeg.streams(b"no frames at all " * 100) == []
+    assert mpeg.streams(b"") == []
 
 
 def test_junk_between_frames_is_passed_over() -> None:
     data = mp3(xing=False)
-    (stream,) = mpeg.streams(memoryview(data))
-    middle = next(place for place in range(len(data) // 2, len(data)) if mpeg._chain(memoryview(data), place))
-    (again,) = mpeg.streams(memoryview(data[:middle] + b"\xff\xfb" + bytes(500) + data[middle:]))
+    (stream,) = mpeg.streams(data)
+    middle = next(place for place in range(len(data) // 2, len(data)) if mpeg._chain(data, place))
+    (again,) = mpeg.streams(data[:middle] + b"\xff\xfb" + bytes(500) + data[middle:])
     assert again.frames in (stream.frames, stream.frames - 1)
     assert len(again.ranges) == 2
 
@@ -222,3 +222,25 @@ def test_the_inner_words_of_a_library_are_not_repeated(tmp_path: Path) -> None:
             read.load(path)
         said.add(str(raised.value).removeprefix(f"{path}: "))
     assert not any(word in each for each in said for word in ("SF_INFO", "struct", "psf", "Error", "Internal"))
+
+
+# the bytes of a file
+
+
+def test_the_bytes_of_a_file_are_those_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffer, "_WINDOW", 64)
+    data = np.random.default_rng(0).bytes(1000)
+    (tmp_path / "a").write_bytes(data)
+    random = np.random.default_rng(1)
+    with (tmp_path / "a").open("rb") as stream:
+        found = buffer.FileBytes(stream, len(data))
+        for _ in range(500):
+            first, last = (int(place) for place in random.integers(0, 1100, 2))
+            assert found[first:last] == data[first:last]
+            if first < len(data):
+                assert found[first] == data[first]
+        with pytest.raises(IndexError):
+            found[1000]
+        assert found[-10:] == data[-10:]
+        (tmp_path / "a").write_bytes(data[:100])
+        assert buffer.FileBytes(stream, len(data))[90:120] == data[90:100] + bytes(20)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from soundalike.audio import flac, mpeg, ogg, riff
+from soundalike.audio.buffer import Buffer, FileBytes
 from soundalike.audio.kinds import advice, extra_is_there, kind
 from soundalike.audio.mpeg import Piece
 from soundalike.core.errors import AudioError
@@ -62,12 +62,12 @@ def contents(path: Path) -> Contents:
 @lru_cache(maxsize=256)  # a file is asked for its length, and then decoded
 def _contents(path: Path, size: int, modified: int) -> Contents:
     with path.open("rb") as stream:
-        try:
-            data = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-        except (OSError, ValueError):  # not every file system can
-            data = memoryview(stream.read())
+        return _found(path, FileBytes(stream, size))
+
+
+def _found(path: Path, data: Buffer) -> Contents:
     start = mpeg.skip_tags(data, 0)
-    head = bytes(data[start : start + _HEAD])
+    head = data[start : start + _HEAD]
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         return _wav(data)
     if head[:4] == b"OggS":
@@ -83,14 +83,14 @@ def _contents(path: Path, size: int, modified: int) -> Contents:
     return Contents()
 
 
-def _mpeg(data: memoryview, start: int, end: int) -> Contents | None:
+def _mpeg(data: Buffer, start: int, end: int) -> Contents | None:
     found = mpeg.streams(data, start, end)
     if not found:
         return None
     return Contents(tuple(Part(each.pieces()) for each in found), not any(each.is_cut_short for each in found))
 
 
-def _wav(data: memoryview) -> Contents:
+def _wav(data: Buffer) -> Contents:
     found = riff.waves(data)
     if not found:
         return Contents()
@@ -104,7 +104,7 @@ def _wav(data: memoryview) -> Contents:
     return Contents(tuple(Part(wave.pieces(data)) for wave in found), whole, " ".join(notes) or None)
 
 
-def _ogg(path: Path, data: memoryview) -> Contents:
+def _ogg(path: Path, data: Buffer) -> Contents:
     links = ogg.links(data)
     if not links:
         return Contents()
@@ -119,7 +119,7 @@ def _ogg(path: Path, data: memoryview) -> Contents:
     return Contents(tuple(parts), closed)
 
 
-def _flac(data: memoryview, start: int) -> Contents:
+def _flac(data: Buffer, start: int) -> Contents:
     found = flac.streams(data, start)
     if len(found) == 1 and found[0].is_as_said:
         return Contents((Part(),), not found[0].is_cut_short)

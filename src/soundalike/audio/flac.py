@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from soundalike.audio.buffer import Buffer
 from soundalike.audio.mpeg import Piece
 
 _INFO = 42  # bytes up to the end of the first block of metadata, which is the streaminfo
@@ -42,7 +43,7 @@ class Stream:
         """Whether there is less than the header says."""
         return self.counted is not None and 0 < self.counted < self.said
 
-    def pieces(self, data: memoryview) -> tuple[Piece, ...]:
+    def pieces(self, data: Buffer) -> tuple[Piece, ...]:
         """The stream with the number of samples in its header."""
         if self.is_as_said:
             return ((self.start, self.end),)
@@ -53,7 +54,7 @@ class Stream:
         return bytes(head), (self.start + _INFO, self.end)
 
 
-def streams(data: memoryview, start: int) -> list[Stream]:
+def streams(data: Buffer, start: int) -> list[Stream]:
     """The streams of a file, one after the other.
 
     Args:
@@ -73,7 +74,7 @@ def streams(data: memoryview, start: int) -> list[Stream]:
     return found
 
 
-def _next(data: memoryview, place: int) -> int:
+def _next(data: Buffer, place: int) -> int:
     """Where another stream begins; the file's end where none does."""
     size = 1 << 20
     while place < len(data):
@@ -85,7 +86,7 @@ def _next(data: memoryview, place: int) -> int:
     return len(data)
 
 
-def _counted(data: memoryview, first: int, end: int, block: int) -> int | None:
+def _counted(data: Buffer, first: int, end: int, block: int) -> int | None:
     """Samples up to the end of the last frame, which is searched for from the end."""
     begin = max(first, end - _SEARCHED)
     tail = bytes(data[begin:end])

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from soundalike.audio.buffer import Buffer
+
 Piece = bytes | tuple[int, int]
 """Bytes, or where they begin and end in a file."""
-Buffer = memoryview
 
 # kbit/s by MPEG-1 or not, layer and index
 _RATES = {
@@ -106,9 +107,8 @@ def streams(data: Buffer, start: int = 0, end: int | None = None) -> list[Stream
         start: where to begin.
         end: where to end; the end of the file where not given.
     """
-    data = data[: len(data) if end is None else end]
     found: list[Stream] = []
-    for place, frame in _frames(data, start):
+    for place, frame in _frames(data, start, len(data) if end is None else end):
         header = _header(data, place, frame)
         if header is not None or not found or found[-1].kind != frame.kind:
             found.append(Stream(frame.kind, bytes(data[place : place + 4])))
@@ -138,17 +138,16 @@ def skip_tags(data: Buffer, place: int) -> int:
             return place
 
 
-def _frames(data: Buffer, start: int) -> Iterator[tuple[int, Frame]]:
+def _frames(data: Buffer, start: int, end: int) -> Iterator[tuple[int, Frame]]:
     """The whole frames of a file, by where they begin; what lies between them is passed over."""
     place, kind = start, None
-    while place + 4 <= len(data):
+    while place + 4 <= end:
         frame = frame_at(data, place)
         if frame is None or (frame.kind != kind and not _chain(data, place)):
             after = skip_tags(data, place)
             place = after if after > place else _next(data, place + 1, start if kind is None else None)
-            kind = None if place >= len(data) else kind
             continue
-        if place + frame.size > len(data):
+        if place + frame.size > end:
             return
         kind = frame.kind
         yield place, frame
@@ -224,7 +223,7 @@ def _header_frame(stream: Stream) -> bytes:
     head[1] |= 1  # no checksum
     for rate in range(1, 15):
         head[2] = (head[2] & 0x0D) | (rate << 4)
-        frame = frame_at(memoryview(bytes(head)), 0)
+        frame = frame_at(bytes(head), 0)
         if frame is not None and frame.size >= needed and _allowed(version, rate):
             return (bytes(head) + bytes(_side(stream.kind)) + tag).ljust(frame.size, b"\0")
     return b""

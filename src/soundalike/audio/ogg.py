@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from soundalike.audio.buffer import Buffer
+
 _HEADER = 27  # bytes of a page's header without its table of segments
 
 
@@ -25,7 +27,7 @@ class Link:
     is_closed: bool = False
 
 
-def links(data: memoryview) -> list[Link]:
+def links(data: Buffer) -> list[Link]:
     """The links of a file, one after the other.
 
     Args:
@@ -51,7 +53,7 @@ def links(data: memoryview) -> list[Link]:
     return found
 
 
-def other_codec(data: memoryview, link: Link) -> str | None:
+def other_codec(data: Buffer, link: Link) -> str | None:
     """What is in a link, where libsndfile does not read it; None where it does.
 
     Args:
@@ -63,10 +65,10 @@ def other_codec(data: memoryview, link: Link) -> str | None:
     return "FLAC in Ogg" if head[:5] == b"\x7fFLAC" else "Speex" if head == b"Speex   " else None
 
 
-def _next(data: memoryview, place: int) -> int:
+def _next(data: Buffer, place: int) -> int:
     """Where the next page begins; the file's end where there is none."""
     while place < len(data):
-        offset = bytes(data[place : place + 65536 + 3]).find(b"OggS")
+        offset = data[place : place + 65536 + 3].find(b"OggS")
         if offset >= 0:
             return place + offset
         place += 65536

@@ -8,8 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-import numpy as np
-
+from soundalike.audio.buffer import Buffer
 from soundalike.audio.mpeg import Piece
 
 _MPEG = (0x50, 0x55)  # tags of a format
@@ -64,7 +63,7 @@ class Wave:
             return f"its header was never completed; the {there} that follow it are used."
         return f"its header says that it holds {(self.said or 0) / second:.3g} s; all {there} of it are used."
 
-    def pieces(self, data: memoryview) -> tuple[Piece, ...]:
+    def pieces(self, data: Buffer) -> tuple[Piece, ...]:
         """The same with a header that says how much there is."""
         order = ">" if self.big else "<"
         size = self.end - self.start
@@ -77,7 +76,7 @@ class Wave:
         return head + form + struct.pack("<4sI", b"data", 0xFFFFFFFF), (self.start, self.end)
 
 
-def waves(data: memoryview) -> list[Wave]:
+def waves(data: Buffer) -> list[Wave]:
     """The WAV files in a file, one after the other: as a rule one; none where the header makes no sense.
 
     Args:
@@ -94,17 +93,17 @@ def waves(data: memoryview) -> list[Wave]:
     return found
 
 
-def _wave(data: memoryview, place: int) -> Wave | None:
+def _wave(data: Buffer, place: int) -> Wave | None:
     """The WAV file that begins at a place."""
     name = bytes(data[place : place + 4])
     big, order = name == b"RIFX", ">" if name == b"RIFX" else "<"
     long_size, form = None, None
     place += 12
     while place + 8 <= len(data):
-        kind, size = struct.unpack_from(f"{order}4sI", data, place)
+        kind, size = struct.unpack(f"{order}4sI", data[place : place + 8])
         place += 8
         if kind == b"ds64" and size >= 16:
-            long_size = struct.unpack_from("<Q", data, place + 8)[0] if place + 16 <= len(data) else None
+            long_size = int.from_bytes(data[place + 8 : place + 16], "little")
         elif kind == b"fmt ":
             form = bytes(data[place : place + size])
             if len(form) < 16:
@@ -121,7 +120,7 @@ def _wave(data: memoryview, place: int) -> Wave | None:
     return None
 
 
-def _end(data: memoryview, start: int, size: int, big: bool) -> int:
+def _end(data: Buffer, start: int, size: int, big: bool) -> int:
     """Where samples end that a header says to be so many bytes: there, or where the file ends if more follow."""
     there = len(data) - start
     if size >= there:
@@ -130,15 +129,21 @@ def _end(data: memoryview, start: int, size: int, big: bool) -> int:
     rest = len(data) - after
     if size and rest < max(_LEAST, 0.01 * size):
         return start + size
-    if _chunks_follow(data, after, big) or (size and not np.frombuffer(data[after:], np.uint8).any()):
+    if _chunks_follow(data, after, big) or (size and _is_zero(data, after)):
         return start + size
     return len(data)
 
 
-def _chunks_follow(data: memoryview, place: int, big: bool) -> bool:
+def _is_zero(data: Buffer, place: int) -> bool:
+    """Whether nothing but zeros comes from a place on."""
+    lots = range(place, len(data), 1 << 18)
+    return not any(data[first : first + (1 << 18)].strip(b"\0") for first in lots)
+
+
+def _chunks_follow(data: Buffer, place: int, big: bool) -> bool:
     """Whether what comes at a place is chunks of a RIFF file, or another file, and not samples."""
     while place + 8 <= len(data):
-        kind, size = struct.unpack_from(f"{'>' if big else '<'}4sI", data, place)
+        kind, size = struct.unpack(f"{'>' if big else '<'}4sI", data[place : place + 8])
         if kind in (b"RIFF", b"RIFX", b"RF64") and data[place + 8 : place + 12] == b"WAVE":
             return True
         if not all(32 <= letter < 127 for letter in kind) or place + 8 + size > len(data) + 8:
@@ -147,11 +152,11 @@ def _chunks_follow(data: memoryview, place: int, big: bool) -> bool:
     return True
 
 
-def _next_file(data: memoryview, place: int, big: bool) -> int:
+def _next_file(data: Buffer, place: int, big: bool) -> int:
     """Where another WAV file begins behind the chunks that follow; the file's end where none does."""
     place += place % 2
     while place + 12 <= len(data):
-        kind, size = struct.unpack_from(f"{'>' if big else '<'}4sI", data, place)
+        kind, size = struct.unpack(f"{'>' if big else '<'}4sI", data[place : place + 8])
         if kind in (b"RIFF", b"RIFX", b"RF64"):
             return place
         if not all(32 <= letter < 127 for letter in kind):
