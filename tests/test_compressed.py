@@ -127,6 +127,14 @@ def test_an_encoding_of_a_known_format_that_needs_the_extra(tmp_path: Path, monk
         read.load(path)
 
 
+@pytest.mark.parametrize("name", ["9: 41.m4a", "http: a.m4a", "100%d.m4a", "\udce9.m4a"])
+def test_names_that_ffmpeg_takes_for_something_else(
+    name: str, files: dict[str, tuple[Path, np.ndarray]], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(files["aac.m4a"][0].read_bytes())
+    np.testing.assert_array_equal(read.load(tmp_path / name), read.load(files["aac.m4a"][0]))
+
+
 @pytest.mark.parametrize("name", ["aac.m4a", "v2.wma", "opus.webm", "adts.aac", "pack.wv"])
 def test_damaged_files_of_the_extra(name: str, files: dict[str, tuple[Path, np.ndarray]], tmp_path: Path) -> None:
     whole = files[name][0].read_bytes()

@@ -143,12 +143,12 @@ def _open(path: Path, part: Part) -> Iterator[SoundFile | PacketFile]:
     if part.packets:
         from soundalike.audio.packets import PacketFile
 
-        if part.pieces is None:
-            with PacketFile(path, path) as packets:
-                yield packets
-        else:
-            with path.open("rb") as stream, PacketFile(path, Ranges(stream, part.pieces)) as packets:
-                yield packets
+        # by the open file: FFmpeg takes names for addresses that have a colon
+        with (
+            path.open("rb") as stream,
+            PacketFile(path, stream if part.pieces is None else Ranges(stream, part.pieces)) as packets,
+        ):
+            yield packets
         return
     from soundfile import SoundFile
 

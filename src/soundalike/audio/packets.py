@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,12 @@ class PacketFile:
         damaged: whether packets were left out because they could not be decoded.
     """
 
-    def __init__(self, path: Path, source: Path | Any) -> None:
+    def __init__(self, path: Path, source: Any) -> None:
         """Opens a file.
 
         Args:
             path: of the file, for sentences.
-            source: the same, or what is read instead.
+            source: it, open, or what is read instead.
 
         Raises:
             AudioError: FFmpeg finds no audio in it.
@@ -42,9 +41,7 @@ class PacketFile:
 
         self.path, self.damaged = path, False
         try:
-            self._container = av.open(
-                os.fspath(source) if isinstance(source, Path) else source, metadata_errors="ignore"
-            )
+            self._container = av.open(source, metadata_errors="ignore")
         except (av.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise AudioError(f"{path}: not readable as audio ({reason.rstrip('.')}).") from None
