@@ -9,8 +9,9 @@ import pytest
 import soundfile
 import torch
 
+from soundalike.audio import decoding
 from soundalike.audio import read as audio
-from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.core.errors import AudioError, SoundalikeError, UnreadableFolderWarning
 
 FORMATS = {
     "wav": {},
@@ -118,7 +119,7 @@ def test_load_does_not_depend_on_the_size_of_blocks(tmp_path: Path, monkeypatch:
     samples = np.random.default_rng(0).standard_normal((30000, 2)).astype(np.float32) / 10
     path = write(tmp_path / "a.wav", samples, 44100, subtype="FLOAT")
     whole = audio.load(path, 16000)
-    monkeypatch.setattr(audio, "_BLOCK", 1000)
+    monkeypatch.setattr(decoding, "_BLOCK", 1000)
     np.testing.assert_allclose(audio.load(path, 16000), whole, atol=1e-6)
 
 
@@ -163,7 +164,7 @@ def test_a_folder_that_may_not_be_looked_into_is_named(tmp_path: Path, monkeypat
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", refusing)  # permissions do not stop whoever runs tests as root
-    with pytest.warns(audio.UnreadableFolderWarning, match=r"closed: cannot be looked into \(Permission denied\)"):
+    with pytest.warns(UnreadableFolderWarning, match=r"closed: cannot be looked into \(Permission denied\)"):
         assert audio.find(tmp_path) == [tmp_path / "a.wav"]
 
 
@@ -296,7 +297,7 @@ def test_a_failure_of_the_machine_is_no_file_cut_short(
             raise trouble
         return original(self, *arguments, **more)
 
-    monkeypatch.setattr(audio, "_BLOCK", 1024)
+    monkeypatch.setattr(decoding, "_BLOCK", 1024)
     monkeypatch.setattr(soundfile.SoundFile, "read", read)
     with pytest.raises(
         AudioError, match=r"a\.wav: could not be read \((Input/output error|MemoryError|System error)\)"
@@ -313,10 +314,10 @@ def test_prepare_channels_first() -> None:
     np.testing.assert_allclose(audio.prepare(np.stack([left, right]), 16000, 16000), (left + right) / 2, atol=1e-6)
     np.testing.assert_array_equal(audio.prepare(left, 16000, 16000), left)
     np.testing.assert_array_equal(audio.prepare(left[None], 16000, 16000), left)
-    assert audio.prepare(np.full((8, 1), 0.5), 16000, 16000).tolist() == [0.5]
+    assert audio.prepare(np.full((8, 1), 0.5), 16000, 16000).tolist() == [0.5] * 8, "a column"
 
 
-@pytest.mark.parametrize("shape", [(16000, 2), (100, 16000), (9, 3), (2, 3, 4), ()])
+@pytest.mark.parametrize("shape", [(16000, 16), (100, 16000), (9, 3), (8, 8), (2, 3, 4), ()])
 def test_prepare_refuses_ambiguous_shapes(shape: tuple[int, ...]) -> None:
     with pytest.raises(AudioError, match=r"shape \(.*\(channels, samples\)"):
         audio.prepare(np.zeros(shape), 16000, 16000)

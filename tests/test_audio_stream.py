@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from soundalike.audio import decoding, windows
 from soundalike.audio import read as audio
-from soundalike.audio import windows
 from soundalike.audio.stream import LongSound, open_sound
 from soundalike.core.errors import AudioError, SoundalikeError
 from soundalike.model.model import SoundModel
@@ -57,7 +57,7 @@ def test_blocks_of_one_sample(tmp_path: Path, rate: int) -> None:
 
 def test_a_low_rate_becomes_no_huge_piece(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", noise(200.0, 100), 100)
-    pieces = [piece[16000] for piece in audio._stream(path, [16000], None, audio._Outcome())]
+    pieces = [piece[16000] for piece in decoding.stream(path, [16000], None, decoding.Outcome())]
     assert max(map(len, pieces)) < 70 * 16000
     assert sum(map(len, pieces)) == len(audio.load(path))
 
@@ -88,7 +88,7 @@ def test_damage_in_the_middle_costs_no_more_than_a_small_block(
             raise soundfile.LibsndfileError(24)
         return original(self, count, **more)
 
-    monkeypatch.setattr(audio, "_BLOCK", 4096)
+    monkeypatch.setattr(decoding, "_BLOCK", 4096)
     monkeypatch.setattr(soundfile.SoundFile, "read", read)
     decoded = audio.decode(path, [16000])
     assert decoded.note == "seems to be cut short; its first 1.22 s are used."

@@ -363,10 +363,11 @@ BROKEN = {"empty.wav", "text.wav", "broken \udce9.flac", "nan.wav"}
 
 def check_complaints(err: str) -> None:
     lines = [line for line in err.splitlines() if line.startswith(("note: ", "left out: "))]
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert re.fullmatch(r"note: .*/cut\.wav: seems to be cut short; its first 0\.28 s are used\.", lines[0])
+    assert re.fullmatch(r"note: .*/silence\.wav: is silent\.", lines[1])
     for line, said in zip(
-        lines[1:],
+        lines[2:],
         (
             r"broken \\udce9\.flac: not readable as audio \(.*\)\.",
             r"empty\.wav: the file is empty \(0 bytes\)\.",

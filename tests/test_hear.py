@@ -70,7 +70,7 @@ def test_scene_embeddings(model: hear.HearModel) -> None:
     embeddings = hear.get_scene_embeddings(audio, model)
     assert embeddings.shape == (8, model.scene_embedding_size)
     assert embeddings.dtype == torch.float32
-    assert np.allclose(embeddings.numpy(), model.model.embed(audio), rtol=1e-4, atol=1e-5)
+    assert np.allclose(embeddings.numpy(), model.model.embed(list(audio)), rtol=1e-4, atol=1e-5)
     assert torch.equal(model(audio), embeddings)
 
 

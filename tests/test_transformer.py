@@ -175,7 +175,7 @@ def test_the_output_can_be_a_data_frame(embedder: SoundEmbedder, model: SoundMod
 def some_broken(files: list[Path], tmp_path: Path) -> list[Any]:
     (tmp_path / "text.wav").write_text("not audio")
     nan = np.array([0.0, np.nan], np.float32)
-    return [files[0], tmp_path / "text.wav", sound(1), nan, tmp_path / "missing.wav", sound(2)[None], files[1]]
+    return [files[0], tmp_path / "text.wav", sound(1), nan, tmp_path / "missing.wav", np.zeros((3, 3)), files[1]]
 
 
 def test_broken_sounds_are_named_together(embedder: SoundEmbedder, some_broken: list[Any]) -> None:
@@ -195,9 +195,9 @@ def test_broken_sounds_can_be_rows_of_nan(run: Path, model: SoundModel, some_bro
     assert np.isnan(result).all(1).tolist() == [False, True, False, True, True, True, False]
     whole = [0, 2, 6]
     assert close(result[whole], model.embed([some_broken[row] for row in whole]))
-    sounds = np.stack([sound(1), np.full_like(sound(1), np.nan)])
-    with pytest.warns(UserWarning, match=r"^1 of 2 sounds"):
-        assert np.isnan(embedder.fit(sounds).transform(sounds)).all(1).tolist() == [False, True]
+    sounds = np.stack([sound(1)] * 8 + [np.full_like(sound(1), np.nan)])
+    with pytest.warns(UserWarning, match=r"^1 of 9 sounds"):
+        assert np.isnan(embedder.fit(sounds).transform(sounds)).all(1).tolist() == [False] * 8 + [True]
 
 
 @pytest.mark.parametrize(

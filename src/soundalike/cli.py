@@ -12,7 +12,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from soundalike import __version__
 from soundalike.commands import (
@@ -36,6 +36,7 @@ from soundalike.commands import (
 from soundalike.commands import map as map_command  # no other name for the builtin
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.extras import require
+from soundalike.core.files import STANDARD_OUTPUT, naming
 
 GROUPS = {
     "use a model": (teach, classify, index, search, map_command, embed, export, models),
@@ -59,18 +60,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         with _plain_streams(), _interruptible():
-            options = _parse(arguments)
-            require(f"soundalike {options.name}", *options.needs)
-            code = int(options.command(options))
+            try:
+                options = _parse(arguments)
+                require(f"soundalike {options.name}", *options.needs)
+                code = int(options.command(options))
+            except SystemExit:  # after the help
+                sys.stdout.flush()
+                raise
             sys.stdout.flush()
             return code
     except SoundalikeError as error:
         return _complain(str(error))
-    except BrokenPipeError:  # who read the output has gone; nothing is left to be written at the exit either
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # who read the output has gone
+        _write_no_more()
         return 1
     except OSError as error:
+        if error.filename == STANDARD_OUTPUT:
+            _write_no_more()
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"{where}{error.strerror or error}.")
     except (MemoryError, RuntimeError) as error:
@@ -80,6 +86,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted.")
         return 130
+
+
+class _Output:
+    """Standard output, whose errors name it.
+
+    Args:
+        stream: what it is.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with naming(STANDARD_OUTPUT):
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with naming(STANDARD_OUTPUT):
+            self._stream.flush()
+
+
+def _write_no_more() -> None:
+    """Nothing is left to be written at the exit, which would fail again."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(sentence: str) -> int:
@@ -95,7 +129,15 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def _plain_streams() -> Iterator[None]:
-    """File names that are no Unicode can be printed, and the library's warnings are one line each."""
+    """File names that are no Unicode can be printed, and the library's warnings are one line each.
+
+    Streams that are closed lead nowhere; no file that is opened takes their place.
+    """
+    with contextlib.suppress(OSError):
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(descriptor)
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -108,7 +150,12 @@ def _plain_streams() -> Iterator[None]:
     with warnings.catch_warnings():
         if not sys.warnoptions:
             warnings.showwarning = show  # type: ignore[assignment]
-        yield
+        with contextlib.redirect_stdout(_Output(sys.stdout)):
+            yield
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -98,7 +98,7 @@ def excerpt(path: str | Path, seconds: float = SECONDS) -> tuple[bytes, float | 
     """The first audible seconds of a file, and its length.
 
     Args:
-        path: any file that libsndfile reads.
+        path: any audio file.
         seconds: how many.
 
     Returns:

@@ -26,7 +26,7 @@ class LongSound:
         """Reads the file once, for its length and its peak.
 
         Args:
-            path: any file that libsndfile reads.
+            path: any audio file.
             sample_rate: of the waveform, in Hz.
 
         Raises:
@@ -67,7 +67,7 @@ def open_sound(path: str | Path, sample_rate: int) -> tuple[np.ndarray | LongSou
     """A file as embedders take it: its waveform, or where it is longer than ``read.LONG`` a `LongSound`.
 
     Args:
-        path: any file that libsndfile reads.
+        path: any audio file.
         sample_rate: in Hz.
 
     Returns:

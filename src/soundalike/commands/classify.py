@@ -126,6 +126,7 @@ def _follow(
     """The events of each recording; gives the broken ones."""
     from soundalike.apps.classifier import time_line, writing
     from soundalike.audio.background import failure
+    from soundalike.core.files import naming
     from soundalike.data.table_writer import open_table
 
     broken = []
@@ -134,6 +135,7 @@ def _follow(
             with ExitStack() as open_files:
                 stream = None
                 if labels is not None:
+                    open_files.enter_context(naming(labels[place]))
                     stream = open_files.enter_context(
                         labels[place].open("w", encoding="utf-8", errors="backslashreplace", newline="")
                     )

@@ -21,7 +21,15 @@ class UnreadableFolderWarning(UserWarning):
     """A folder that may not be looked into; what is in it is not found."""
 
 
-class TruncatedAudioWarning(UserWarning):
+class SoundWarning(UserWarning):
+    """What is to be known of a sound that is used all the same: its channels cancel, it is silent, or not whole."""
+
+
+class LeftOutWarning(UserWarning):
+    """Files of a folder that look like sounds and are not read."""
+
+
+class TruncatedAudioWarning(SoundWarning):
     """A file that ends too early; what could be decoded of it is used."""
 
 

@@ -15,6 +15,7 @@ EXTRAS = {
     "pyarrow": "parquet",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "av": "formats",
 }
 """Extra of ``pip install 'soundalike[…]'`` by the name of a package, as it is imported."""
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from soundalike.core.errors import SoundalikeError
 
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/{1,3}(?=[^/])", re.IGNORECASE)
+STANDARD_OUTPUT = "standard output"
 CACHE_VARIABLE = "SOUNDALIKE_CACHE"
 """Name of the environment variable that sets another folder for what can be made or fetched again."""
 
@@ -87,6 +91,57 @@ def check_file(out: Path, example: str = "", make: bool = False) -> None:
         make_folder(out.absolute().parent)
     else:
         check_writable(next(folder for folder in out.absolute().parents if folder.exists()))
+
+
+def missing(path: str | Path, what: str = "no such file or folder.") -> str:
+    """What is wrong with a path at which nothing is, as a sentence.
+
+    Args:
+        path: at which nothing is.
+        what: is wrong with it, where it is no URL.
+    """
+    scheme = _SCHEME.match(os.fspath(path))
+    if scheme is None:
+        return f"{path}: {what}"
+    address = f"{scheme[1]}://{os.fspath(path)[scheme.end() :]}"  # of whose slashes a path has one
+    return f"{address}: is a URL, and soundalike reads files: download it first."
+
+
+def is_closed(stream: IO[str] | None) -> bool:
+    """Whether a standard stream leads nowhere because whoever started the program had closed it."""
+    return stream is None or getattr(stream, "name", None) == os.devnull
+
+
+@contextlib.contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Errors of writing to a file that is open, which do not say so, name it: on a full disk, above all.
+
+    Args:
+        path: of the file, or what it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Writes a file, whose name any error has.
+
+    Args:
+        path: of the file.
+        content: text is written as UTF-8; of file names, which need not be valid Unicode, with backslashes.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with naming(path):
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            path.write_text(content, encoding="utf-8", errors="backslashreplace")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
-from soundalike.core.files import check_file, make_folder, replacing
+from soundalike.core.errors import SoundalikeError
+from soundalike.core.files import STANDARD_OUTPUT, check_file, is_closed, make_folder, naming, replacing
 from soundalike.data.tables import LINES, METADATA, column_names, pyarrow_for, suffix_of
 
 
@@ -70,7 +71,9 @@ def open_table(
         SoundalikeError: it has another suffix or cannot be written.
     """
     if out is None:
-        yield _TextWriter(sys.stdout, columns, ".csv", size)
+        if is_closed(sys.stdout):
+            raise SoundalikeError("standard output is closed, so the table cannot be written there; give --out FILE.")
+        yield _TextWriter(sys.stdout, columns, ".csv", size, STANDARD_OUTPUT)
         return
     suffix = suffix_of(out)
     if suffix in (".npz", ".parquet"):
@@ -81,25 +84,31 @@ def open_table(
         return
     make_folder(out.absolute().parent)
     with (
+        naming(out),
         replacing(out, "the table") if whole else contextlib.nullcontext(out) as place,
         place.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
     ):
-        yield _TextWriter(stream, columns, suffix, size)
+        yield _TextWriter(stream, columns, suffix, size, str(out))
 
 
 class _TextWriter:
     """Rows of CSV, TSV or JSON lines, each on disk as soon as it is known."""
 
-    def __init__(self, stream: IO[str], columns: Sequence[str], suffix: str, size: int) -> None:
-        self.stream, self.columns, self.lines = stream, columns, suffix in LINES
+    def __init__(self, stream: IO[str], columns: Sequence[str], suffix: str, size: int, place: str) -> None:
+        self.stream, self.columns, self.lines, self.place = stream, columns, suffix in LINES, place
         delimiter = "\t" if suffix == ".tsv" else ","
         self.csv = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
         self.quoting = csv.writer(stream, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
         if not self.lines:
             names = [(column == "embedding" and column_names(size)) or [column] for column in columns]
-            self._write_cells([name for each in names for name in each])
+            with naming(place):
+                self._write_cells([name for each in names for name in each])
 
     def write(self, row: Sequence[Any]) -> None:
+        with naming(self.place):
+            self._write(row)
+
+    def _write(self, row: Sequence[Any]) -> None:
         if self.lines:
             # what is no Unicode in a name the stream writes as \\udcxx, which is JSON for it
             cells = [list(map(float, value)) if isinstance(value, list) else value for value in map(_text, row)]

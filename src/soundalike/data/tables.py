@@ -22,6 +22,7 @@ import numpy as np
 
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.core.extras import require
+from soundalike.core.files import missing
 
 LINES = (".jsonl", ".ndjson")
 SUFFIXES = (".csv", ".tsv", *LINES, ".npz", ".parquet")
@@ -224,7 +225,7 @@ class _Reader:
         """The number of each row, and its cells by column."""
         suffix = suffix_of(self.source)
         if not self.source.is_file():
-            raise SoundalikeError(f"{self.source}: no such file; give a table that is there.")
+            raise SoundalikeError(missing(self.source, "no such file; give a table that is there."))
         if suffix in LINES:
             return self._lines()
         if suffix in (".npz", ".parquet"):

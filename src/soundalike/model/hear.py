@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import soundalike
+from soundalike.audio.arrays import FEW
 from soundalike.core.errors import AudioError, SoundalikeError
 from soundalike.model.frames import timestamp_embeddings
 from soundalike.model.model import SoundModel
@@ -63,7 +64,8 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
     """One embedding of each whole sound.
 
     Args:
-        audio: ``(n_sounds, n_samples)``, in [-1, 1], at ``model.sample_rate``.
+        audio: ``(n_sounds, n_samples)``, in [-1, 1], at ``model.sample_rate``. The API says that these are mono
+            sounds, however few: those of a sound with channels are mixed before.
         model: what `load_model` gave.
 
     Returns:
@@ -108,6 +110,11 @@ def _checked(audio: Tensor, model: HearModel) -> Tensor:
         raise SoundalikeError(
             f"the audio is of type {getattr(audio, 'dtype', type(audio).__name__)} and shape {shape}: give a "
             f"floating-point tensor (n_sounds, n_samples)."
+        )
+    if len(audio) > FEW >= audio.shape[1] > 1:
+        raise SoundalikeError(
+            f"the audio has shape {tuple(audio.shape)}, which is one sound with {audio.shape[1]} channels: give a "
+            f"tensor (n_sounds, n_samples), as audio.mean(1)[None]."
         )
     if audio.shape[1] == 0:
         raise AudioError("the audio is empty: give at least one sample a sound.")

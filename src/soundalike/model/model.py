@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import numbers
-import warnings
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ from torch import Tensor
 
 from soundalike.audio import read
 from soundalike.audio import windows as moments
+from soundalike.audio.arrays import prepared, several, waveforms_of
 from soundalike.audio.background import MOST_WAITING
 from soundalike.audio.stream import LongSound, open_sound
-from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.core.errors import SoundalikeError
 from soundalike.model import file
 from soundalike.model.compact import SIZE, Compact
 from soundalike.model.file import BESIDE
@@ -134,66 +134,46 @@ class SoundModel:
         return model
 
     def embed(
-        self, sound: str | Path | np.ndarray | Tensor | Iterable[Any], sample_rate: int | None = None
+        self, sound: str | Path | np.ndarray | Tensor | Iterable[Any], sample_rate: float | None = None
     ) -> np.ndarray:
         """Embeddings of one sound or several.
 
         Args:
-            sound: path of an audio file; a waveform (samples,), as array, tensor or list of numbers; a batch of
-                waveforms (n, samples); or a list of paths and waveforms, of any lengths, which may also be a pandas
-                Series, an array of strings or a generator. Floats lie in [-1, 1]; integers are scaled by their full
-                range.
-            sample_rate: of the waveforms, in Hz; the model's own where not given. Files bring their own.
+            sound: path of an audio file; a waveform (samples,), (channels, samples) or (samples, channels) with at
+                most 8 channels, as array, tensor or list of numbers; a pair of a waveform and its sample rate, as
+                soundfile and librosa return it; or a list of such, of any lengths, which may also be a pandas Series,
+                an array of strings or a generator. An array (n, samples) of more than 8 sounds, each longer than
+                their number, is such a list. Floats lie in [-1, 1]; integers are scaled by their full range.
+            sample_rate: of the waveforms, in Hz; the model's own where not given. Files and pairs bring their own.
 
         Returns:
             (size,) for a path or one waveform, (n, size) for several. float32.
 
         Raises:
-            AudioError: a sound is empty, not finite, or cannot be read.
-        """
-        if isinstance(sound, str | Path):
-            return self([self._opened(sound)])[0]
-        rate = self.sample_rate if sample_rate is None else sample_rate
-        if hasattr(sound, "to_numpy"):  # what pandas has, without importing pandas
-            sound = sound.to_numpy()
-        if isinstance(sound, np.ndarray) and sound.ndim == 1 and sound.dtype.kind in "OUT":
-            sound = sound.tolist()  # paths
-        if isinstance(sound, np.ndarray | Tensor):
-            if sound.ndim == 2:
-                return self._several(sound, rate)
-            return self([read.prepare(sound, rate, self.sample_rate)])[0]
-        if not isinstance(sound, list | tuple | Iterator):
-            raise AudioError(f"{type(sound).__name__} is not a sound; give a path, an array, a tensor or a list.")
-        if not isinstance(sound, Iterator) and sound and all(isinstance(item, numbers.Real) for item in sound):
-            return self([read.prepare(np.asarray(sound, np.float32), rate, self.sample_rate)])[0]
-        return self._several(sound, rate)
+            AudioError: a sound is empty, not finite, or cannot be read; or an array can be taken for several things.
 
-    def _several(self, sounds: Iterable[Any], sample_rate: float) -> np.ndarray:
+        Warns:
+            SoundWarning: a sound is used though it is not whole, silent, above what is heard, or its channels cancel.
+        """
+        sounds = several(sound)
+        if sounds is None:
+            return self([self._prepared(sound, sample_rate)])[0]
         parts: list[np.ndarray] = [np.zeros((0, self.size), np.float32)]
         some: list[np.ndarray | LongSound] = []
-        for row, sound in enumerate(sounds):
-            some.append(self._prepared(sound, sample_rate, row))
+        for row, each in enumerate(sounds):
+            some.append(self._prepared(each, sample_rate, row))
             if len(some) == _AT_ONCE or sum(map(len, some)) > MOST_WAITING:
                 parts.append(self(some))
                 some = []
         return np.concatenate([*parts, self(some)])
 
-    def _opened(self, path: str | Path) -> np.ndarray | LongSound:
-        sound, note = open_sound(path, self.sample_rate)
-        if note:
-            warnings.warn(f"{path}: {note}", read.TruncatedAudioWarning, stacklevel=4)
-        return sound
-
-    def _prepared(self, sound: Any, sample_rate: float, row: int) -> np.ndarray | LongSound:
-        """One sound of several as a waveform at the model's rate."""
-        if isinstance(sound, str | Path):
-            return self._opened(sound)
-        try:
-            if np.ndim(sound) > 1:  # channels and batch would look alike
-                raise AudioError(f"the waveform has shape {tuple(np.shape(sound))}; give (samples,).")
-            return read.prepare(sound, sample_rate, self.sample_rate)
-        except AudioError as error:
-            raise AudioError(f"sound {row}: {error}") from None
+    def _prepared(self, sound: Any, sample_rate: float | None, row: int | None = None) -> np.ndarray | LongSound:
+        """One sound as a waveform at the model's rate; ``row`` is its place among several."""
+        if isinstance(sound, str | os.PathLike):
+            opened, note = open_sound(os.fspath(sound), self.sample_rate)
+            read.warn(sound, note, stacklevel=4)
+            return opened
+        return prepared(sound, self.sample_rate, sample_rate, row, stacklevel=4)
 
     def __call__(self, waveforms: Sequence[np.ndarray | LongSound]) -> np.ndarray:
         """Embeddings of waveforms at the model's sample rate.
@@ -254,7 +234,7 @@ class SoundModel:
         Returns:
             Moments in seconds (moments,), float64, and their embeddings (moments, size), float32.
         """
-        lots = list(moments.embed(self, [waveform], every, seconds))
+        lots = list(moments.embed(self, list(waveforms_of([waveform])), every, seconds))
         return np.concatenate([lot for lot, _ in lots]), np.concatenate([vectors for _, vectors in lots])
 
     def along(
@@ -278,15 +258,14 @@ class SoundModel:
         """
         blocks = read.Blocks(path, self.sample_rate)
         yield from moments.embed(self, blocks, every, seconds)
-        if blocks.note:
-            warnings.warn(f"{path}: {blocks.note}", read.TruncatedAudioWarning, stacklevel=2)
+        read.warn(path, blocks.note, stacklevel=3)
 
     def _by_length(
         self, waveforms: Sequence[np.ndarray | LongSound], least: int
     ) -> Iterator[tuple[list[int], Tensor | Streamed]]:
         """Rows of one length each and their sounds (k, samples) on the device, padded to ``least`` samples."""
         held: dict[int, np.ndarray] = {}
-        for row, sound in enumerate(waveforms):
+        for row, sound in enumerate(waveforms_of(waveforms)):
             if isinstance(sound, LongSound):
                 yield [row], Streamed(sound, self.frontend, self.device)
             else:

@@ -14,6 +14,7 @@ from scipy.sparse import issparse  # type: ignore[import-untyped]
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags, check_array
 
+from soundalike.audio.arrays import LEAST_OF_MANY, meaning, prepared, with_rate
 from soundalike.core.errors import AudioError, SoundalikeError, nearest
 from soundalike.data.tables import column_names
 
@@ -70,15 +71,20 @@ class SoundEmbedder(TransformerMixin, BaseEstimator):
             SoundInputError: ``X`` is no collection of sounds.
         """
         self._check()
-        _sounds(X, least=1, finite=self.on_error == "raise")
+        self.samples_ = None
+        sounds = _sounds(X, least=1, finite=self.on_error == "raise")
+        if isinstance(sounds, np.ndarray):
+            self.samples_ = sounds.shape[1]
         return self
 
     def transform(self, X: Any) -> np.ndarray:
         """The embeddings.
 
         Args:
-            X: n sounds: a list, array, Series or one column of a DataFrame of paths; or an array ``(n, samples)`` or
-                a list of waveforms, of any lengths. Floats lie in [-1, 1]; integers are scaled by their full range.
+            X: n sounds: a list, array, Series or one column of a DataFrame of paths; or a list of what
+                `SoundModel.embed` takes for one sound. Or an array ``(n, samples)``: of more than 8 sounds, since
+                fewer rows are the channels of one sound, unless `fit` had an array of as many columns. Floats lie in
+                [-1, 1]; integers are scaled by their full range.
 
         Returns:
             ``(n, size)``, float32.
@@ -91,7 +97,7 @@ class SoundEmbedder(TransformerMixin, BaseEstimator):
             UserWarning: sounds could not be embedded, or are cut short.
         """
         self._check()
-        sounds = _sounds(X)
+        sounds = list(_sounds(X, samples=getattr(self, "samples_", None)))
         model = self._loaded()
         result = np.full((len(sounds), model.size), np.nan, np.float32)
         files = [row for row, sound in enumerate(sounds) if isinstance(sound, str | os.PathLike)]
@@ -170,18 +176,13 @@ class SoundEmbedder(TransformerMixin, BaseEstimator):
         self, model: SoundModel, sounds: Sequence[Any], rows: Sequence[int], result: np.ndarray
     ) -> dict[int, str]:
         """Fills in the rows of waveforms; row -> why, of those that are broken."""
-        from soundalike.audio import read
-
-        rate = model.sample_rate if self.sample_rate is None else self.sample_rate
         broken: dict[int, str] = {}
         for first in range(0, len(rows), _AT_ONCE):
             ready: dict[int, np.ndarray] = {}
             for row in rows[first : first + _AT_ONCE]:
                 try:
-                    if np.ndim(sounds[row]) != 1:
-                        raise AudioError(f"it has shape {np.shape(sounds[row])}; give (samples,).")
-                    ready[row] = read.prepare(sounds[row], rate, model.sample_rate)
-                except (AudioError, ValueError) as error:  # the latter of ragged lists
+                    ready[row] = prepared(sounds[row], model.sample_rate, self.sample_rate, stacklevel=4)
+                except AudioError as error:
                     broken[row] = f"sound {row} ({str(error).rstrip('.')})"
             if ready:
                 result[list(ready)] = model(list(ready.values()))
@@ -196,27 +197,32 @@ def _load(path: Path, changed: int, device: str) -> SoundModel:
     return soundalike.load(path, device)
 
 
-def _sounds(X: Any, least: int = 0, finite: bool = False) -> Sequence[Any]:
+def _sounds(X: Any, least: int = 0, finite: bool = False, samples: int | None = None) -> Sequence[Any] | np.ndarray:
     """A sequence with one path or waveform for each sound.
 
     Args:
         X: what a person gave.
         least: how many there have to be.
         finite: whether an array of waveforms may hold no NaN; a list of them is not looked into.
+        samples: columns of the array that a transformer was fitted to, if it was to one.
     """
     if isinstance(X, str | os.PathLike):
         raise SoundInputError(f"{os.fspath(X)!r} is one path; give a list of paths.")
     if hasattr(X, "to_numpy"):  # pandas
         X = X.to_numpy()
-    elif hasattr(X, "detach"):  # PyTorch
+    elif hasattr(X, "detach") and hasattr(X, "ndim"):  # PyTorch
         X = X.detach().cpu().numpy()
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1] == 1 and X.dtype.kind in "OUT":
         X = X[:, 0]  # a column of a table
     if isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype.kind in "OUT":
         X = X.tolist()
     if hasattr(X, "__array__") or issparse(X):
-        return list(_waveforms(X, least, finite))
-    if not isinstance(X, Iterable) or isinstance(X, dict | bytes):
+        rows = _waveforms(X, least, finite)
+        _check_rows(rows.shape, samples)
+        return rows
+    if with_rate(X) is not None:
+        raise SoundInputError("X is one sound, a waveform and its sample rate; give a list of sounds: [X].")
+    if not isinstance(X, Iterable) or isinstance(X, dict | bytes) or hasattr(X, "read"):
         raise SoundInputError(f"X is of type {type(X).__name__}; give a list or array of paths or waveforms.")
     sounds = list(X)
     if sounds and all(np.isscalar(sound) and not isinstance(sound, str) for sound in sounds):
@@ -238,3 +244,27 @@ def _waveforms(X: Any, least: int, finite: bool) -> np.ndarray:
         )
     except (TypeError, ValueError) as error:
         raise SoundInputError(f"X is no array of waveforms (n, samples), nor of n paths: {error}") from None
+
+
+def _check_rows(shape: tuple[int, ...], samples: int | None) -> None:
+    """Makes sure that the rows of an array are sounds, and not the channels of one, nor its samples.
+
+    Args:
+        shape: of the array.
+        samples: columns of the array that a transformer was fitted to, if it was to one.
+
+    Raises:
+        SoundInputError: they may be.
+    """
+    # what is too short to be a sound either way is scikit-learn's samples and features
+    if shape[0] <= 1 or shape[1] == samples or max(shape) < LEAST_OF_MANY:
+        return
+    try:
+        kind = meaning(shape)
+    except AudioError:
+        kind = "mono"
+    if kind != "sounds":
+        raise SoundInputError(
+            f"X has shape {shape}, which may be one sound with channels, or several sounds; give a list of sounds: "
+            "[X] for one, list(X) where each row is one."
+        )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import warnings
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ import torch
 from soundalike.apps.classifier.distance import Distance, threshold
 from soundalike.apps.classifier.waveform import level, trimmed
 from soundalike.audio import read
+from soundalike.audio.arrays import prepared, several, waveforms_of
 from soundalike.core.errors import AudioError, SoundalikeError
 from soundalike.eval.probe.linear import LinearProbe
 from soundalike.model.file import BESIDE
@@ -100,22 +101,53 @@ class SoundClassifier:
         """The level in dB below which a sound is none of these, whatever it is."""
         return self.quietest - _QUIETER
 
-    def classify(self, sound: Any, sample_rate: int | None = None, none_of_these: float = SHARE) -> Prediction:
-        """The prediction for one sound.
+    @overload
+    def classify(
+        self,
+        sound: str | os.PathLike[str] | np.ndarray | torch.Tensor | tuple[Any, float],
+        sample_rate: float | None = None,
+        none_of_these: float = SHARE,
+    ) -> Prediction: ...
+
+    @overload
+    def classify(
+        self, sound: list[Any] | Iterator[Any], sample_rate: float | None = None, none_of_these: float = SHARE
+    ) -> list[Prediction]: ...
+
+    def classify(
+        self, sound: Any, sample_rate: float | None = None, none_of_these: float = SHARE
+    ) -> Prediction | list[Prediction]:
+        """The prediction for one sound, or for each of several.
 
         Args:
-            sound: path of an audio file, or a waveform (samples,), as `SoundModel.embed` takes it.
-            sample_rate: of a waveform, in Hz; the encoder's own where not given.
+            sound: what `SoundModel.embed` takes: the path of an audio file, a waveform (samples,) or with at most 8
+                channels, a pair of a waveform and its rate; or a list of such.
+            sample_rate: of waveforms, in Hz; the encoder's own where not given.
             none_of_these: share of sounds of the classes that may be called ``NONE``; 0 turns rejection off.
 
+        Returns:
+            A `Prediction` of one sound, a list of them of several.
+
         Raises:
-            AudioError: the sound is empty, not finite, or cannot be read.
+            AudioError: a sound is empty, not finite, or cannot be read; or an array can be taken for several things.
             SoundalikeError: ``none_of_these`` is not in [0, 1).
+
+        Warns:
+            SoundWarning: a sound is used though it is not whole, silent, above what is heard, or its channels cancel.
         """
-        if isinstance(sound, str | Path):
-            return self.classify_file(sound, none_of_these)
-        rate = self.model.sample_rate if sample_rate is None else sample_rate
-        return self.predict_many([read.prepare(sound, rate, self.model.sample_rate)], none_of_these)[0]
+        sounds = several(sound)
+        if sounds is None:
+            return self._classify(sound, sample_rate, none_of_these)
+        return [self._classify(each, sample_rate, none_of_these, row) for row, each in enumerate(sounds)]
+
+    def _classify(
+        self, sound: Any, sample_rate: float | None, none_of_these: float, row: int | None = None
+    ) -> Prediction:
+        """The prediction for one sound; ``row`` is its place among several."""
+        if isinstance(sound, str | os.PathLike):
+            return self.classify_file(os.fspath(sound), none_of_these)
+        waveform = prepared(sound, self.model.sample_rate, sample_rate, row, stacklevel=4)
+        return self.predict_many([waveform], none_of_these)[0]
 
     def classify_file(self, path: str | Path, none_of_these: float = SHARE) -> Prediction:
         """The prediction for one audio file of any length, in constant memory: as `classify`.
@@ -134,8 +166,7 @@ class SoundClassifier:
                 break
         if prediction is None:
             prediction = self.predict_many([np.concatenate(kept)], none_of_these)[0]
-        if blocks.note:
-            warnings.warn(f"{path}: {blocks.note}", read.TruncatedAudioWarning, stacklevel=2)
+        read.warn(path, blocks.note, stacklevel=3)
         return prediction
 
     def _long(self, first: Sequence[np.ndarray], rest: Iterable[np.ndarray], none_of_these: float) -> Prediction:
@@ -174,7 +205,7 @@ class SoundClassifier:
             SoundalikeError: ``none_of_these`` is not in [0, 1).
         """
         usual = self.window_distances if window and len(self.window_distances) else self.distances
-        audible = [row for row, waveform in enumerate(waveforms) if level(waveform) >= self.quiet_limit]
+        audible = [row for row, waveform in enumerate(waveforms_of(waveforms)) if level(waveform) >= self.quiet_limit]
         vectors = self._embed([waveforms[row] for row in audible])
         nothing = self._prediction(np.zeros(len(self.classes)), None, none_of_these, usual)
         found = [nothing] * len(waveforms)

@@ -91,8 +91,7 @@ def time_line(
         waiting = event
     if waiting is not None and (everything or waiting.label != NONE):
         yield replace(waiting, end=max(total / classifier.model.sample_rate, waiting.start))
-    if blocks.note:
-        warnings.warn(f"{path}: {blocks.note}", read.TruncatedAudioWarning, stacklevel=2)
+    read.warn(path, blocks.note, stacklevel=3)
 
 
 def _predictions(
@@ -190,8 +189,7 @@ def classify_files(
                 if isinstance(clip, AudioError):
                     yield path, clip
                 elif row in short:
-                    if clip.note:
-                        warnings.warn(f"{path}: {clip.note}", read.TruncatedAudioWarning, stacklevel=2)
+                    read.warn(path, clip.note, stacklevel=3)
                     yield path, predictions[row]
                 else:
                     warnings.warn(

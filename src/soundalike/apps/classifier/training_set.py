@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from soundalike.apps.classifier.classifier import NONE
 from soundalike.audio import read as audio
 from soundalike.core.errors import SoundalikeError, nearest
+from soundalike.core.files import missing
 from soundalike.core.union_find import Links
 from soundalike.data import datasets, tables
 from soundalike.data.datasets import folder as folders
@@ -78,9 +81,20 @@ def read(data: str | Path, task: str | None = None) -> TrainingSet:
         task: one of `datasets.TASKS`; recognised from ``data`` where not given.
 
     Raises:
-        SoundalikeError: nothing is there, it is neither, or it has fewer than two classes.
+        SoundalikeError: nothing is there, it is neither, it has fewer than two classes, or one is called as sounds of
+            no class are.
     """
-    data = Path(data)
+    found = _read(Path(data), task)
+    for label in set(found.labels):
+        if _plain(str(label)) == NONE:
+            raise SoundalikeError(
+                f"{data}: a class is called {str(label)!r}, as sounds are that belong to no class; call it otherwise."
+            )
+    return found
+
+
+def _read(data: Path, task: str | None) -> TrainingSet:
+    """As `read`, whatever the classes are called."""
     if task is not None and task not in datasets.TASKS:
         raise SoundalikeError(f"unknown task {task!r}: {nearest(task, datasets.TASKS)}")
     if task == "folder" and data.is_dir():
@@ -90,7 +104,8 @@ def read(data: str | Path, task: str | None = None) -> TrainingSet:
     if task is not None:
         return _of_dataset(datasets.read(task, data))
     if not data.exists():
-        raise SoundalikeError(f"{data}: no such file or folder; give a folder with a sub-folder for each class.")
+        what = "no such file or folder; give a folder with a sub-folder for each class."
+        raise SoundalikeError(missing(data, what))
     if data.is_dir():
         classes = folders.clips_by_class(data)
         if len(classes) >= 2:
@@ -98,7 +113,7 @@ def read(data: str | Path, task: str | None = None) -> TrainingSet:
         if manifest.holds(data):
             return _of_table(data)
         raise SoundalikeError(f"{data}: {_why_no_classes(data, list(classes))}")
-    if data.suffix.lower() in audio.SUFFIXES:
+    if data.suffix.lower() in audio.suffixes():
         raise SoundalikeError(f"{data}: one sound; give a folder with a sub-folder of sounds for each class.")
     if data.suffix.lower() == ".parquet":
         tables.pyarrow_for(data)
@@ -125,7 +140,7 @@ def _why_no_classes(data: Path, classes: Sequence[str]) -> str:
             "holds sounds, but no sub-folders; put the sounds of each class into a sub-folder of their own, or give a "
             "table with the columns path and label."
         )
-    return f"holds no sounds; give a folder with a sub-folder for each class ({', '.join(audio.SUFFIXES)})."
+    return f"holds no sounds; give a folder with a sub-folder for each class ({', '.join(audio.suffixes())})."
 
 
 def _of_folder(data: Path, classes: Mapping[str, Sequence[Path]]) -> TrainingSet:
@@ -156,13 +171,13 @@ def _of_dataset(dataset: Dataset) -> TrainingSet:
 
 
 def size_warnings(labels: np.ndarray) -> list[str]:
-    """What is wrong with the sizes of classes, and what to do: a sentence each.
+    """What is wrong with the sizes and the names of classes, and what to do: a sentence each.
 
     Args:
         labels: of all clips that could be read, (n,), strings.
     """
     counts = Counter(str(label) for label in labels)
-    found = []
+    found = _alike_names(counts)
     alone = sorted(label for label, count in counts.items() if count == 1)
     few = sorted(label for label, count in counts.items() if 1 < count < _FEW)
     if alone:
@@ -183,6 +198,30 @@ def size_warnings(labels: np.ndarray) -> list[str]:
             "column split instead."
         )
     return found
+
+
+def _alike_names(labels: Iterable[str]) -> list[str]:
+    """What is wrong with names of classes that read the same, a sentence for each of them."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(labels):
+        groups[_plain(label)].append(label)
+    found = []
+    for names in groups.values():
+        if len(names) > 1:
+            same_letters = len({unicodedata.normalize("NFKC", name) for name in names}) == 1
+            # what looks the same is told apart by its code points
+            told = " and ".join(ascii(name) if same_letters else repr(name) for name in names)
+            found.append(
+                f"{told} are {len(names)} classes whose names differ in "
+                f"{'how letters are composed' if same_letters else 'case, blanks or composed letters'} alone; if they "
+                "are one, give them one name."
+            )
+    return found
+
+
+def _plain(label: str) -> str:
+    """A name without what hardly shows: case, the composition of letters, blanks."""
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().replace("_", " ").split())
 
 
 def _named(names: Sequence[str]) -> str:

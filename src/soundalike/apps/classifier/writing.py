@@ -10,7 +10,7 @@ from soundalike.apps.classifier.classifier import Prediction
 from soundalike.apps.classifier.recordings import Event
 from soundalike.audio import read
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import make_folder
+from soundalike.core.files import make_folder, naming
 
 
 def prediction_columns(top: int) -> list[str]:
@@ -40,7 +40,7 @@ def label_files(out: Path, recordings: list[Path]) -> list[Path]:
         SoundalikeError: several recordings are to go into one file, or the place is not writable, or has the name of
             a recording.
     """
-    if out.suffix.lower() in read.SUFFIXES:
+    if out.suffix.lower() in read.suffixes():
         raise SoundalikeError(f"{out}: has the name of a recording, which labels would overwrite; call it .txt.")
     if len(recordings) == 1 and not out.is_dir():
         make_folder(out.absolute().parent)
@@ -63,5 +63,6 @@ def label_files(out: Path, recordings: list[Path]) -> list[Path]:
 def write_label(stream: IO[str], event: Event) -> None:
     """Adds an event as Audacity imports labels: start, end and text with tabs between."""
     text = " ".join(event.label.split())
-    stream.write(f"{event.start:.6f}\t{event.end:.6f}\t{text}\n")
-    stream.flush()
+    with naming(stream.name):
+        stream.write(f"{event.start:.6f}\t{event.end:.6f}\t{text}\n")
+        stream.flush()

@@ -20,7 +20,7 @@ from soundalike.apps.search.store import Broken, Entry, Maker, Store, write
 from soundalike.audio import read
 from soundalike.audio.background import Failure, file_progress
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import check_file
+from soundalike.core.files import check_file, missing
 from soundalike.model.embed_files import Embedder, embed_files
 
 SAVE_EVERY = 20.0
@@ -68,7 +68,7 @@ def check_folder(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     if not folder.exists():
-        raise SoundalikeError(f"{folder}: no such folder.")
+        raise SoundalikeError(missing(folder, "no such folder."))
     if not folder.is_dir():
         raise SoundalikeError(f"{folder}: not a folder; give the one that holds the recordings.")
     return folder

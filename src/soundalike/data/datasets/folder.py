@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from soundalike.audio.read import SUFFIXES, find
+from soundalike.audio.folders import LeftOut, identity, walk
+from soundalike.audio.kinds import SUFFIXES, is_left_out, suffixes
 from soundalike.core.errors import SoundalikeError
 from soundalike.data.datasets.folds import grouped_folds, identical, joined, stratified_folds
 from soundalike.data.datasets.table import Dataset, build
@@ -58,13 +59,34 @@ def read(folder: Path) -> Dataset:
 
 
 def clips_by_class(folder: Path) -> dict[str, list[Path]]:
-    """The audio files below each sub-folder that has any, by the sub-folder's name; sorted."""
-    found = {}
-    for top in class_folders(folder):
-        try:
-            found[top.name] = find(top)
-        except SoundalikeError:  # no audio in it
-            continue
+    """The audio files below each sub-folder that has any, by the sub-folder's name; sorted.
+
+    Warns:
+        LeftOutWarning: the folder holds sounds that are not read, or that lie in no sub-folder.
+    """
+    found, without = {}, []
+    left_out, beside = LeftOut(), 0
+    tops = class_folders(folder)
+    # a link in one class to another, or to all of them, would give clips a second label
+    barred = {identity(place) for place in (folder, *tops)}
+    for top in tops:
+        left = LeftOut()
+        clips = walk(top, left, barred)
+        if clips:
+            found[top.name] = clips
+        elif left.kinds:
+            without.append(top.name)
+        left_out.kinds += left.kinds
+    for path in folder.iterdir():
+        if path.name[0] != "." and path.is_file():
+            readable = path.suffix.lower() in suffixes()
+            if readable or is_left_out(path.name, path):
+                left_out.add(path.name)
+                beside += 1
+    if found:  # else the folder is none of classes
+        more = f"; nothing is left of {', '.join(without)}" if without else ""
+        more += f"; {beside} of them in no sub-folder" if beside else ""
+        left_out.warn(folder, more, stacklevel=3)
     return found
 
 
@@ -75,10 +97,7 @@ def class_folders(folder: Path) -> list[Path]:
 
 def has_audio(folder: Path) -> bool:
     """Whether there is an audio file anywhere in a folder."""
-    try:
-        return bool(find(folder))
-    except SoundalikeError:
-        return False
+    return bool(walk(folder))
 
 
 def ways_to_group(

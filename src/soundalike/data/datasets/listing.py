@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundalike.audio.read import SUFFIXES
+from soundalike.audio.kinds import suffixes
 from soundalike.core.errors import SoundalikeError
 from soundalike.data.tables import read_table
 
@@ -34,7 +34,7 @@ def read_csv(source: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 def on_disk(listed: Path) -> Path | None:
     """The listed file or, where it is not there, the same clip in another format."""
-    candidates = (listed, *(listed.with_suffix(suffix) for suffix in SUFFIXES))
+    candidates = (listed, *(listed.with_suffix(suffix) for suffix in suffixes()))
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -45,7 +45,7 @@ def audio_in(folder: Path) -> list[Path]:
     return [
         path
         for path in sorted(folder.iterdir())
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in suffixes() and not path.name.startswith(".") and path.is_file()
     ]
 
 

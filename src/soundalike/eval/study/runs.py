@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import make_folder
+from soundalike.core.files import make_folder, write_file
 from soundalike.model.recipe import Recipe
 
 STUDY, RUNS, FAILURE = "study.json", "runs", "failure.txt"
@@ -143,7 +143,7 @@ class StudyFolder:
     def save(self) -> None:
         """Writes ``study.json``, whole or not at all."""
         partial = make_folder(self.out) / f"{STUDY}.part"
-        partial.write_text(json.dumps(self.state, indent=1) + "\n", encoding="utf-8")
+        write_file(partial, json.dumps(self.state, indent=1) + "\n")
         os.replace(partial, self.out / STUDY)
 
     def extra(self, key: str, compute: Callable[[], Any]) -> Any:
@@ -195,7 +195,7 @@ class StudyFolder:
                 self.save()
             except Exception as error:  # whatever it is, it must not cost the other runs
                 folder = make_folder(self.out / RUNS)
-                (folder / f"{run.slug}.{FAILURE}").write_text(traceback.format_exc(), encoding="utf-8")
+                write_file(folder / f"{run.slug}.{FAILURE}", traceback.format_exc())
                 told = str(error) if isinstance(error, SoundalikeError) else f"{type(error).__name__}: {error}"
                 failed.append((run, " ".join(told.split())))
             spent += time.monotonic() - started
