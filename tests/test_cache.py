@@ -653,7 +653,7 @@ def test_what_a_killed_clean_up_left_is_removed_by_the_next_run(
                 open_cache(paths[6:], RATE, "noise", progress=False)
         else:
             open_cache(paths[6:], RATE, "noise", progress=False)
-            (place().path / ".index.partial").write_bytes(b"half an index")
+            (place().path / ".index.part").write_bytes(b"half an index")
     assert len(list(place().path.iterdir())) > 2
     decoded.clear()
     with FileLock(place().path.with_name(f"{place().path.name}.lock")):  # complete: opened beside another run

@@ -10,6 +10,7 @@ import pickletools
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from safetensors import safe_open
 
 import soundalike
@@ -274,7 +276,9 @@ def test_a_resumed_run_may_change_its_length_only(tiny: Recipe, run: Path, key: 
 
 def test_nothing_to_resume(tiny: Recipe, tmp_path: Path) -> None:
     for out in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(SoundalikeError, match=r"holds no run to resume \(recipe\.yaml is missing\)\.$"):
+        with pytest.raises(
+            SoundalikeError, match=r"holds no run to resume \(recipe\.yaml is missing\); start it without --resume\.$"
+        ):
             train(tiny, out, resume=True)
     assert not (tmp_path / "nowhere").exists()
 
@@ -448,3 +452,94 @@ def test_devices(tiny: Recipe, tmp_path: Path) -> None:
         with pytest.raises(SoundalikeError, match="device 'cuda': PyTorch finds no GPU here"):
             pretrain(tiny, tmp_path / "run", device="cuda", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+# a full disk
+
+
+def test_a_full_disk_at_the_first_checkpoint_leaves_the_folder_free(
+    tiny: Recipe, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+    open_file = Path.open
+
+    def full(path: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        if "w" in mode and CHECKPOINT in path.name:
+            written.append(path)
+            with open_file(path, "wb") as stream:
+                stream.write(b"as far as there was room")
+            raise OSError(28, "No space left on device", str(path))
+        return open_file(path, mode, *rest, **options)
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", full)
+        with pytest.raises(
+            SoundalikeError, match=r"run/checkpoint\.ckpt: the checkpoint cannot .* \(No space left on d"
+        ):
+            train(tiny, out)
+    assert [path.parent for path in written] == [out], "not by way of a temporary folder"
+    assert list(out.iterdir()) == []
+    train(tiny, out)
+    assert difference(run, out) == 0
+
+
+def test_a_full_disk_later_keeps_the_checkpoint_before(
+    tiny: Recipe, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, count, open_file = tmp_path / "run", itertools.count(), Path.open
+
+    def full(path: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        if "w" in mode and CHECKPOINT in path.name and next(count) == 1:
+            raise OSError(28, "No space left on device", str(path))
+        return open_file(path, mode, *rest, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", full)
+        with pytest.raises(SoundalikeError, match="the checkpoint cannot be written there"):
+            train(tiny, out, checkpoint_every=2)
+    assert torch.load(out / CHECKPOINT, weights_only=True)["global_step"] == 2
+    train(tiny, out, resume=True, checkpoint_every=2)
+    assert difference(run, out) == 0
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_with_only_what_was_not_finished_is_taken_up_again(
+    tiny: Recipe, run: Path, tmp_path: Path, resume: bool
+) -> None:
+    for name in (".checkpoint.ckpt.part", ".recipe.yaml.part", "checkpoint.ckpt.part"):
+        (tmp_path / name).write_bytes(b"half")
+    train(tiny, tmp_path, resume)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in run.iterdir()}
+    assert difference(run, tmp_path) == 0
+
+
+def test_logs_for_which_the_disk_is_too_full_are_one_sentence(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(CSVLogger, "save", full)
+    with pytest.raises(
+        SoundalikeError, match=r"run: the run cannot write there \(No space left on device\); make room"
+    ):
+        train(tiny, tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_no_temporary_folder_is_needed(
+    tiny: Recipe, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[object] = []
+    real = tempfile.mkstemp
+
+    def note(*arguments: Any, **options: Any) -> Any:
+        used.append((arguments, options))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(tempfile, "mkstemp", note)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    train(tiny, tmp_path / "run")
+    assert used == []
+    assert difference(run, tmp_path / "run") == 0

@@ -13,6 +13,7 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
+from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import check_file, make_folder, replacing
 from soundalike.data.tables import LINES, METADATA, column_names, pyarrow_for, suffix_of
 
@@ -80,11 +81,19 @@ def open_table(
             (held.save_npz if suffix == ".npz" else held.save_parquet)(binary, failures)
         return
     make_folder(out.absolute().parent)
-    with (
-        replacing(out, "the table") if whole else contextlib.nullcontext(out) as place,
-        place.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
-    ):
-        yield _TextWriter(stream, columns, suffix, size)
+    try:
+        with (
+            replacing(out, "the table") if whole else contextlib.nullcontext(out) as place,
+            place.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
+        ):
+            yield _TextWriter(stream, columns, suffix, size)
+    except OSError as error:
+        if error.filename is not None:  # of another file
+            raise
+        raise SoundalikeError(
+            f"{out}: the table cannot be written there ({error.strerror or error}); make room there, or give another "
+            "place."
+        ) from None
 
 
 class _TextWriter:

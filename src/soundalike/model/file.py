@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import replacing
+from soundalike.core.files import write_whole
 
 FORMAT = "soundalike-1"
 BESIDE = "beside."
@@ -31,8 +31,7 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, 
     import soundalike
 
     content = save(dict(tensors), {**header, "format": FORMAT, "version": soundalike.__version__})
-    with replacing(Path(path), "the model") as partial:
-        partial.write_bytes(content)
+    write_whole(Path(path), content, "the model")
 
 
 def read(path: str | Path) -> tuple[Path, dict[str, str], dict[str, Tensor]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import io
 import signal
 import sys
 import threading
@@ -20,6 +20,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from soundalike.core.compile import CompilationError
 from soundalike.core.device import is_first_process
 from soundalike.core.errors import SoundalikeError
+from soundalike.core.files import replacing
 from soundalike.train.step import Learner
 
 CHECKPOINT = "checkpoint.ckpt"
@@ -71,9 +72,12 @@ class SafeCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Writes beside the old checkpoint, then replaces it."""
-        partial = Path(f"{path}.part")
-        super().save_checkpoint(checkpoint, partial, storage_options)
-        os.replace(partial, path)
+        # not through the engine, which goes by way of a temporary folder, nor straight into a file, since PyTorch
+        # says of a full disk only that something failed
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        with replacing(Path(path), "the checkpoint") as partial, partial.open("wb") as stream:
+            stream.write(content.getbuffer())
 
 
 class Stop(Callback):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import os
 import platform
 import shutil
 import warnings
@@ -21,7 +20,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from soundalike.core.device import choose_device, engine_precision, is_first_process, ranks
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import make_folder
+from soundalike.core.files import FULL, holds_parts_alone, make_folder, remove_parts, write_whole
 from soundalike.core.memory import keep_freed_memory
 from soundalike.data.leakage import fingerprints
 from soundalike.data.training_clips import TrainingClips, heard_clips
@@ -85,9 +84,8 @@ def pretrain(
     if start is not None and checkpoint is None:
         learner.encoder.load_state_dict(start.encoder.state_dict())
     if is_first_process():
-        partial = make_folder(out) / f"{RECIPE}.part"
-        partial.write_text(recipe.to_yaml(), encoding="utf-8")
-        os.replace(partial, out / RECIPE)
+        remove_parts(make_folder(out))  # of a run that was killed, or for which the disk was too full
+        write_whole(out / RECIPE, recipe.to_yaml(), "the recipe")
         if clips is not None:
             clips.record(out / CLIPS)
     stop = Stop()
@@ -185,11 +183,13 @@ def _check_folder(recipe: Recipe, out: Path, resume: bool) -> Path | None:
     if not resume:
         if holds:
             raise SoundalikeError(f"{out}: holds a run already ({holds[0]}); give another folder, or --resume it.")
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and not _begun(out):
             raise SoundalikeError(f"{out}: not empty and not a run; give a new folder.")
         return None
     if RECIPE not in holds:
-        raise SoundalikeError(f"{out}: holds no run to resume ({RECIPE} is missing).")
+        if not holds and out.is_dir() and any(out.iterdir()) and _begun(out):
+            return None  # nothing to go on from, and nothing to lose
+        raise SoundalikeError(f"{out}: holds no run to resume ({RECIPE} is missing); start it without --resume.")
     before = Recipe.load(out / RECIPE)
     for section in {**before.sections, **recipe.sections}:
         values = before.sections.get(section, {})
@@ -240,15 +240,26 @@ def _sitting(out: Path) -> str:
     return f"sitting-{len(list(out.glob('logs/sitting-*'))) + 1}"
 
 
+def _begun(out: Path) -> bool:
+    """Whether a folder holds nothing but what a run leaves that could not even write its recipe or a checkpoint."""
+    return holds_parts_alone(out, ("logs", CLIPS))
+
+
 @contextlib.contextmanager
 def _free_on_failure(out: Path) -> Iterator[None]:
     """Leaves the folder free for another try where a run fails before its first checkpoint."""
     try:
         yield
-    except Exception:
+    except Exception as error:
         if is_first_process() and not (out / CHECKPOINT).exists():
-            (out / RECIPE).unlink(missing_ok=True)
+            for name in (RECIPE, CLIPS):
+                (out / name).unlink(missing_ok=True)
             shutil.rmtree(out / "logs", ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in FULL:  # from the logs, which name no file
+            raise SoundalikeError(
+                f"{error.filename or out}: the run cannot write there ({error.strerror}); make room there, and "
+                "start it again."
+            ) from None
         raise
 
 

@@ -32,7 +32,7 @@ from soundalike.apps.pages.difference import (
 from soundalike.audio import read
 from soundalike.audio.write import encoded
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import check_file, replacing
+from soundalike.core.files import check_file, write_whole
 from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, LogMelStatistics
 from soundalike.model.model import SoundModel
 from soundalike.model.recipe import SECTIONS, Recipe
@@ -104,8 +104,7 @@ def listen(recipe: Recipe, out: str | Path, model: SoundModel | None = None, cou
     shown = zip(pairs.first, pairs.second, changes, strict=False)  # as many as there are changes
     sections = [_pair(i, voice, torch.stack(both), found, scores) for i, (*both, found) in enumerate(shown)]
     page = _page(recipe, model, views, scores, "\n".join(sections), seed)
-    with replacing(out, "the page") as partial:
-        partial.write_text(page, encoding="utf-8", errors="replace")
+    write_whole(out, page, "the page")
     return out
 
 

@@ -8,7 +8,6 @@ file is limited in length. In JSON a name that is no valid Unicode is kept by lo
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from soundalike.core.errors import SoundalikeError
+from soundalike.core.files import replacing
 
 FORMAT = "soundalike-index-1"
 _AT_ONCE = 8 << 20  # numbers of vectors that are read at a time: 32 MB in 32 bits
@@ -177,21 +177,12 @@ def write(
     }
     text = json.dumps(contents, separators=(",", ":")).encode("ascii")
     size = reference.shape[1]
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as stream:
-            _write_header(stream, len(entries), size, len(text))
-            statistics = _write_vectors(stream, pieces, len(entries), size)
-            stream.write(statistics.astype("<f4").tobytes())
-            stream.write(reference.astype("<f4").tobytes())
-            stream.write(text)
-        os.replace(partial, path)
-    except OSError as error:
-        raise SoundalikeError(
-            f"{path}: the index cannot be written there ({error.strerror or error}); make room, or give another --out."
-        ) from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path, "the index") as partial, partial.open("wb") as stream:
+        _write_header(stream, len(entries), size, len(text))
+        statistics = _write_vectors(stream, pieces, len(entries), size)
+        stream.write(statistics.astype("<f4").tobytes())
+        stream.write(reference.astype("<f4").tobytes())
+        stream.write(text)
 
 
 def _write_header(stream: IO[bytes], count: int, size: int, text: int) -> None:

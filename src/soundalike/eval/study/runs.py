@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 import torch
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import make_folder
+from soundalike.core.files import holds_parts_alone, make_folder, write_whole
 from soundalike.model.recipe import Recipe
 
 STUDY, RUNS, FAILURE = "study.json", "runs", "failure.txt"
@@ -119,7 +118,7 @@ class StudyFolder:
     def _recorded(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
         path = self.out / STUDY
         if not path.exists():
-            if self.out.is_dir() and any(self.out.iterdir()):
+            if self.out.is_dir() and not holds_parts_alone(self.out):
                 raise SoundalikeError(f"{self.out}: not empty and not a study; give a new folder.")
             return None
         try:
@@ -142,9 +141,7 @@ class StudyFolder:
 
     def save(self) -> None:
         """Writes ``study.json``, whole or not at all."""
-        partial = make_folder(self.out) / f"{STUDY}.part"
-        partial.write_text(json.dumps(self.state, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, self.out / STUDY)
+        write_whole(self.out / STUDY, json.dumps(self.state, indent=1) + "\n", "the study")
 
     def extra(self, key: str, compute: Callable[[], Any]) -> Any:
         """A result that belongs to no run, such as a baseline: computed once, kept in ``study.json``."""
@@ -195,7 +192,7 @@ class StudyFolder:
                 self.save()
             except Exception as error:  # whatever it is, it must not cost the other runs
                 folder = make_folder(self.out / RUNS)
-                (folder / f"{run.slug}.{FAILURE}").write_text(traceback.format_exc(), encoding="utf-8")
+                write_whole(folder / f"{run.slug}.{FAILURE}", traceback.format_exc(), "why a run failed")
                 told = str(error) if isinstance(error, SoundalikeError) else f"{type(error).__name__}: {error}"
                 failed.append((run, " ".join(told.split())))
             spent += time.monotonic() - started
