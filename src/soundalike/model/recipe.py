@@ -8,6 +8,7 @@ code takes, and nothing is listed twice.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
 import typing
@@ -22,14 +23,15 @@ from soundalike.core import yaml_text
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.core.kinds import fits, kind_in_words, plain
 from soundalike.data.training_clips import RecordingSettings, TrainingClips
+from soundalike.model.parts import ModelParts, Parts
 from soundalike.model.settings import Training
 from soundalike.nn.encoder import ENCODERS, ResNet18
 from soundalike.nn.frontend import FRONTENDS, FrontEnd
-from soundalike.nn.head import HEADS, Head
-from soundalike.nn.loss import OBJECTIVES, Objective
-from soundalike.nn.pooling import READOUTS, ReadOut
+from soundalike.nn.head import HEADS
+from soundalike.nn.loss import OBJECTIVES
+from soundalike.nn.pooling import READOUTS
 from soundalike.nn.targets import TargetPrediction
-from soundalike.synth import VOICES, Synthesizer
+from soundalike.synth import VOICES
 from soundalike.views import Doppelgangers, MixedViews, RecordedViews, Views
 
 VIEWS: dict[str, type[Views]] = {"doppelgangers": Doppelgangers, "recordings": RecordedViews, "mixed": MixedViews}
@@ -264,16 +266,7 @@ class Recipe:
             SoundalikeError: parts do not fit together.
         """
         generator = torch.Generator().manual_seed(self.training.seed if seed is None else seed)
-        frontend = self._make("frontend")
-        encoder = self._make("encoder", channels=frontend.channels, generator=generator)
-        axes = 1 if frontend.bands is None else 2
-        if encoder.dimensions != axes:
-            raise SoundalikeError(
-                f"encoder.dimensions is {encoder.dimensions}: the front end {self.sections['frontend']['name']!r} "
-                f"needs {axes}."
-            )
-        if frontend.bands is None and self.sections["head"].get("loss") == "frame":
-            raise SoundalikeError("head.loss is 'frame', and a frame of a waveform is 2 ms: give --head.loss clip.")
+        frontend, encoder = self._frontend_and_encoder(generator)
         voice = self._make("voice", sample_rate=frontend.sample_rate) if "voice" in self.sections else None
         classes = len(clips.classes) if classes is None and clips is not None else classes
         objective = self._make("objective")
@@ -311,7 +304,41 @@ class Recipe:
                     "nothing: give --voice scene and --instrument voice, or --targets 0."
                 )
             prediction = TargetPrediction(encoder, frontend, specs, self.training.targets, generator)
-        return Parts(frontend, encoder, objective, self._make("readout"), voice, views, head, prediction)
+        return Parts(frontend, encoder, self._make("readout"), head, objective, voice, views, prediction)
+
+    def build_model(self, seed: int | None = None, classes: int | None = None, weights: bool = True) -> ModelParts:
+        """The parts that a model keeps: as `build`, without a voice and without whatever else only training needs.
+
+        Args:
+            seed: of the weights; the training seed where not given.
+            classes: how many classes the head tells apart; without it no head is built.
+            weights: whether there are any. Otherwise encoder and head have shapes alone and take no memory, whatever
+                the recipe says of their sizes.
+
+        Raises:
+            SoundalikeError: parts do not fit together.
+        """
+        generator = torch.Generator().manual_seed(self.training.seed if seed is None else seed)
+        frontend, encoder = self._frontend_and_encoder(generator, weights)
+        head = None
+        if classes is not None and self._takes("head", "classes"):
+            with contextlib.nullcontext() if weights else torch.device("meta"):
+                head = self._make("head", size_in=encoder.size, classes=classes, generator=generator)
+        return ModelParts(frontend, encoder, self._make("readout"), head)
+
+    def _frontend_and_encoder(self, generator: torch.Generator, weights: bool = True) -> tuple[FrontEnd, ResNet18]:
+        frontend = self._make("frontend")
+        with contextlib.nullcontext() if weights else torch.device("meta"):
+            encoder = self._make("encoder", channels=frontend.channels, generator=generator)
+        axes = 1 if frontend.bands is None else 2
+        if encoder.dimensions != axes:
+            raise SoundalikeError(
+                f"encoder.dimensions is {encoder.dimensions}: the front end {self.sections['frontend']['name']!r} "
+                f"needs {axes}."
+            )
+        if frontend.bands is None and self.sections["head"].get("loss") == "frame":
+            raise SoundalikeError("head.loss is 'frame', and a frame of a waveform is 2 ms: give --head.loss clip.")
+        return frontend, encoder
 
     def _takes(self, section: str, argument: str) -> bool:
         """Whether the chosen part of a section takes an argument."""
@@ -322,38 +349,6 @@ class Recipe:
         constructor = SECTIONS[section][arguments.pop("name")]
         accepted = inspect.signature(constructor).parameters
         return constructor(**arguments, **{key: value for key, value in wired.items() if key in accepted})
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a recipe builds.
-
-    Attributes:
-        voice: None where the views are of recordings alone.
-        views: None where they are of recordings that were not opened.
-        head: None where it tells classes apart and their number is not known.
-        prediction: None where no targets are predicted.
-    """
-
-    frontend: FrontEnd
-    encoder: ResNet18
-    objective: Objective
-    readout: ReadOut
-    voice: Synthesizer | None
-    views: Views | None
-    head: Head | None
-    prediction: TargetPrediction | None = None
-
-    @property
-    def doppelgangers(self) -> Doppelgangers:
-        """The views, where they are doppelgängers.
-
-        Raises:
-            SoundalikeError: they are others.
-        """
-        if not isinstance(self.views, Doppelgangers):
-            raise SoundalikeError("this is about synthetic pairs: give a recipe whose views are doppelgangers.")
-        return self.views
 
 
 _FOLDER = Path(__file__).parent / "recipes"
