@@ -26,7 +26,7 @@ from safetensors import safe_open
 import soundalike
 from soundalike.core.errors import SoundalikeError
 from soundalike.model.recipe import Recipe
-from soundalike.train.callbacks import CHECKPOINT
+from soundalike.train.checkpoint import CHECKPOINT
 from soundalike.train.pretrain import MODEL, RECIPE, pretrain
 from soundalike.train.step import HELD_OUT, Clock, Learner
 

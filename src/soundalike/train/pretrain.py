@@ -26,8 +26,8 @@ from soundalike.data.leakage import fingerprints
 from soundalike.data.training_clips import TrainingClips, heard_clips
 from soundalike.model.model import SoundModel
 from soundalike.model.recipe import Recipe
-from soundalike.model.settings import Training
-from soundalike.train.callbacks import CHECKPOINT, Checkpoints, CompiledRendering, PairExamples, SafeCheckpoints, Stop
+from soundalike.train.callbacks import Checkpoints, CompiledRendering, PairExamples, Stop
+from soundalike.train.checkpoint import CHECKPOINT, SafeCheckpoints, not_of_this_run
 from soundalike.train.progress import TrainingProgress
 from soundalike.train.step import Learner
 
@@ -90,13 +90,18 @@ def pretrain(
             clips.record(out / CLIPS)
     stop = Stop()
     display = [] if quiet else [TrainingProgress()]
-    own = [Checkpoints(out), stop, PairExamples(), CompiledRendering(quiet), *display]
+    checkpoints = Checkpoints(out)
+    own = [checkpoints, stop, PairExamples(), CompiledRendering(quiet), *display]
     with _free_on_failure(out), _quiet_engine(), stop.listening():
-        trainer = _trainer(learner.training_settings, out, device, [*own, *callbacks])
+        trainer = _trainer(learner, out, device, [*own, *callbacks])
         try:
             trainer.fit(learner, Numbers(), Numbers(), ckpt_path=checkpoint, weights_only=True)
         except SystemExit:  # what the engine makes of a second Ctrl-C
             raise KeyboardInterrupt from None
+        except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+            if checkpoint is None or checkpoints.began:
+                raise
+            raise not_of_this_run(checkpoint, error) from error
     if trainer.is_global_zero:
         # after the engine, which does nothing where a run was killed between its last checkpoint and its model
         classes = () if clips is None else clips.classes
@@ -149,7 +154,8 @@ def _check_start(start: SoundModel, recipe: Recipe) -> None:
             )
 
 
-def _trainer(settings: Training, out: Path, device: str, callbacks: list[Callback]) -> Trainer:
+def _trainer(learner: Learner, out: Path, device: str, callbacks: list[Callback]) -> Trainer:
+    settings = learner.training_settings
     steps = settings.total_steps(ranks(device))
     options: dict[str, Any] = {
         "accelerator": {"cpu": "cpu", "cuda": "gpu"}[device],
@@ -160,7 +166,7 @@ def _trainer(settings: Training, out: Path, device: str, callbacks: list[Callbac
         "logger": [kind(out, "logs", _sitting(out)) for kind in (CSVLogger, TensorBoardLogger)],
         "log_every_n_steps": min(10, max(1, (steps or 100) // 10)),
         "callbacks": callbacks,
-        "plugins": [SafeCheckpoints()],
+        "plugins": [SafeCheckpoints(learner)],
         "enable_checkpointing": False,  # Checkpoints writes them
         "enable_progress_bar": False,
         "enable_model_summary": False,

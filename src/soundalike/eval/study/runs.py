@@ -210,7 +210,7 @@ class StudyFolder:
 
     def _run(self, run: Run, score: Callable[[Path, Run], Any], device: str, started: float) -> dict[str, Any]:
         from soundalike.model.model import SoundModel
-        from soundalike.train.callbacks import CHECKPOINT
+        from soundalike.train.checkpoint import CHECKPOINT
         from soundalike.train.pretrain import RECIPE, pretrain
 
         if run.after is not None and run.after not in self.state["finished"]:
