@@ -16,10 +16,8 @@ from soundalike.data.download.catalogue import Archive, amount
 from soundalike.data.download.display import Display
 from soundalike.data.download.fetch import check_address, compare, fetch
 from soundalike.data.download.part import digest_file, part_of, remove_part
-from soundalike.data.download.unpack import ArchiveError, unpack
+from soundalike.data.download.unpack import MARKER, ArchiveError, unpack
 
-MARKER = ".soundalike.json"
-"""A file in every folder that was unpacked here: what it is, from where, and its archive's SHA-256."""
 _SLACK = 100_000_000  # bytes that an archive, or what is in it, may always have above twice its size
 
 
