@@ -11,7 +11,7 @@ import torch
 
 from soundalike.core.errors import SoundalikeError
 from soundalike.model.recipe import Recipe
-from soundalike.train.checkpoint import CHECKPOINT, SafeCheckpoints
+from soundalike.train.checkpoint import CHECKPOINT, SafeCheckpoints, sealed
 from soundalike.train.pretrain import RECIPE, pretrain
 from soundalike.train.step import Learner
 
@@ -101,9 +101,18 @@ def test_inconsistent_ones(
 ) -> None:
     checkpoint = torch.load(run / CHECKPOINT, weights_only=True)
     change(checkpoint)
-    torch.save(checkpoint, tmp_path / CHECKPOINT)
+    (tmp_path / CHECKPOINT).write_bytes(sealed(checkpoint))
     said = rf"checkpoint\.ckpt: not a checkpoint of this run \({why}.*\); delete it to start the run again"
     with pytest.raises(SoundalikeError, match=said):
+        SafeCheckpoints(learner).load_checkpoint(tmp_path / CHECKPOINT, weights_only=True)
+
+
+def test_one_with_another_checksum(run: Path, tmp_path: Path, learner: Learner) -> None:
+    content = bytearray((run / CHECKPOINT).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / CHECKPOINT).write_bytes(content)
+    assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["global_step"] == 6, "PyTorch does not notice"
+    with pytest.raises(SoundalikeError, match="not a checkpoint, or cut short"):
         SafeCheckpoints(learner).load_checkpoint(tmp_path / CHECKPOINT, weights_only=True)
 
 
@@ -131,7 +140,7 @@ def test_a_run_either_goes_on_from_one_or_says_why_not(
 ) -> None:
     checkpoint = torch.load(run / CHECKPOINT, weights_only=True)
     change(checkpoint)
-    torch.save(checkpoint, tmp_path / CHECKPOINT)
+    (tmp_path / CHECKPOINT).write_bytes(sealed(checkpoint))
     (tmp_path / RECIPE).write_text(tiny.to_yaml(), encoding="utf-8")
     said = ""
     try:

@@ -362,7 +362,15 @@ class SoundModel:
         """The model in what was read of a file: as `load`."""
         try:
             model = cls(*stored.model_arguments(contents.header, contents.tensors))
-        except (SoundalikeError, LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        except (
+            SoundalikeError,
+            LookupError,
+            AttributeError,
+            ArithmeticError,
+            TypeError,
+            ValueError,
+            RuntimeError,
+        ) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[-1].strip().rstrip(".")
             raise SoundalikeError(
                 f"{contents.path}: not a model that this version can load ({reason}); give another."

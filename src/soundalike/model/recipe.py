@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
@@ -140,6 +141,8 @@ class Recipe:
         if not isinstance(content, dict):
             raise SoundalikeError(f"{path}: not a recipe; give it sections such as {', '.join(SECTIONS)}.")
         called = content.pop("name", path.stem)
+        if not isinstance(called, str | int | float) or not str(called).isprintable() or len(str(called)) > 200:
+            raise SoundalikeError(f"{path}: its name is no text of at most 200 letters; give another.")
         recipe = cls(str(called), typing.cast("dict[str, dict[str, Any]]", content))
         for section in SOURCES:
             if content.get(section) and section not in recipe.sections:
@@ -348,7 +351,13 @@ class Recipe:
         arguments = dict(self.sections[section])
         constructor = SECTIONS[section][arguments.pop("name")]
         accepted = inspect.signature(constructor).parameters
-        return constructor(**arguments, **{key: value for key, value in wired.items() if key in accepted})
+        try:
+            return constructor(**arguments, **{key: value for key, value in wired.items() if key in accepted})
+        except (ArithmeticError, ValueError, RuntimeError, MemoryError) as error:  # numbers that nothing can have
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise SoundalikeError(
+                f"recipe {self.name}: no {section} can be made of its values ({reason}); give others."
+            ) from error
 
 
 _FOLDER = Path(__file__).parent / "recipes"
@@ -359,6 +368,7 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
+@functools.cache  # type hints take milliseconds to resolve
 def _parameters(section: str, name: str) -> dict[str, inspect.Parameter]:
     """The constructor arguments of a part that a recipe may set, with annotations resolved to types."""
     constructor: Any = SECTIONS[section][name]

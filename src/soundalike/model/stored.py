@@ -18,6 +18,9 @@ from soundalike.model.recipe import Recipe
 HEAD, COMPACT, HEARD = "head.", "compact.", "recordings.heard"
 """In a file: before the names of the head's weights and of those of the compact embedding; what was heard."""
 
+INCONSISTENT = (LookupError, AttributeError, ArithmeticError, TypeError, ValueError, RuntimeError)
+"""What comes of plain data that is not of the kind, the shape or the size that it should be; recursion is among it."""
+
 
 def model_arguments(
     header: Mapping[str, str], tensors: Mapping[str, Tensor]

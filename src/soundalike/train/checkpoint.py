@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import replacing
+from soundalike.core.files import write_whole
 from soundalike.model.file import check_tensors
+from soundalike.model.stored import INCONSISTENT
 from soundalike.train.step import Learner
 
 CHECKPOINT = "checkpoint.ckpt"
+_TRAILER = len("\nchecksum 01234567\n")
 _STEPS = ("fit_loop", "epoch_loop.automatic_optimization.optim_progress", "optimizer", "step", "total", "completed")
 # of an optimiser's groups, what the recipe says; the learning rate changes with every step
 _SETTINGS = ("momentum", "dampening", "nesterov", "weight_decay", "betas", "eps", "adapt")
@@ -35,20 +38,23 @@ class SafeCheckpoints(TorchCheckpointIO):
         self.learner = learner
 
     def load_checkpoint(self, path: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """Reads a checkpoint.
+        """Reads a checkpoint, onto the CPU and without running any code in it.
 
         Raises:
             SoundalikeError: it is none, it is damaged, or it is of another run.
         """
         try:
-            checkpoint: Any = super().load_checkpoint(path, *arguments, **options)
+            content = Path(path).read_bytes()
+            if content[-_TRAILER:] != _trailer(memoryview(content)[:-_TRAILER]):
+                raise ValueError("another checksum")
+            checkpoint: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged file makes torch raise many things
             raise SoundalikeError(
                 f"{path}: not a checkpoint, or cut short; delete it to start the run again from the beginning."
             ) from error
         try:
             _check(checkpoint, self.learner)
-        except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        except INCONSISTENT as error:
             raise not_of_this_run(path, error) from None
         return dict(checkpoint)
 
@@ -56,10 +62,24 @@ class SafeCheckpoints(TorchCheckpointIO):
         """Writes beside the old checkpoint, then replaces it."""
         # not through the engine, which goes by way of a temporary folder, nor straight into a file, since PyTorch
         # says of a full disk only that something failed
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        with replacing(Path(path), "the checkpoint") as partial, partial.open("wb") as stream:
-            stream.write(content.getbuffer())
+        write_whole(Path(path), sealed(checkpoint), "the checkpoint")
+
+
+def sealed(checkpoint: Mapping[str, Any]) -> bytes:
+    """The bytes of a checkpoint's file: as PyTorch writes it, and a checksum behind.
+
+    PyTorch reads weights of which a bit has changed without a word. It does not mind what follows.
+
+    Args:
+        checkpoint: as the engine makes it.
+    """
+    content = io.BytesIO()
+    torch.save(dict(checkpoint), content)
+    return content.getvalue() + _trailer(content.getbuffer())
+
+
+def _trailer(content: bytes | memoryview) -> bytes:
+    return b"\nchecksum %08x\n" % zlib.crc32(content)
 
 
 def not_of_this_run(path: Any, error: Exception) -> SoundalikeError:

@@ -26,6 +26,7 @@ from soundalike.data.leakage import fingerprints
 from soundalike.data.training_clips import TrainingClips, heard_clips
 from soundalike.model.model import SoundModel
 from soundalike.model.recipe import Recipe
+from soundalike.model.stored import INCONSISTENT
 from soundalike.train.callbacks import Checkpoints, CompiledRendering, PairExamples, Stop
 from soundalike.train.checkpoint import CHECKPOINT, SafeCheckpoints, not_of_this_run
 from soundalike.train.progress import TrainingProgress
@@ -98,7 +99,7 @@ def pretrain(
             trainer.fit(learner, Numbers(), Numbers(), ckpt_path=checkpoint, weights_only=True)
         except SystemExit:  # what the engine makes of a second Ctrl-C
             raise KeyboardInterrupt from None
-        except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        except INCONSISTENT as error:
             if checkpoint is None or checkpoints.began:
                 raise
             raise not_of_this_run(checkpoint, error) from error

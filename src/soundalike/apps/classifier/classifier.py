@@ -264,7 +264,15 @@ class SoundClassifier:
             )
         try:
             return _classifier(cls, model, json.loads(contents.header[HEADER]), contents.beside)
-        except (SoundalikeError, LookupError, AttributeError, TypeError, ValueError, RecursionError) as error:
+        except (
+            SoundalikeError,
+            LookupError,
+            AttributeError,
+            ArithmeticError,
+            TypeError,
+            ValueError,
+            RuntimeError,
+        ) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             raise SoundalikeError(
                 f"{path}: its classifier is not one that this version can use ({reason}); teach it anew."

@@ -20,6 +20,7 @@ import numpy as np
 
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import replacing
+from soundalike.model.stored import INCONSISTENT
 
 FORMAT = "soundalike-index-2"
 _AT_ONCE = 8 << 20  # numbers of vectors that are read at a time: 32 MB in 32 bits
@@ -122,7 +123,7 @@ class Store:
                 self._check_vectors()
         except SoundalikeError:
             raise
-        except (SafetensorError, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError):
+        except (SafetensorError, OSError, *INCONSISTENT):
             raise SoundalikeError(
                 f"{path}: not an index, or cut short; give the file that soundalike index wrote."
             ) from None

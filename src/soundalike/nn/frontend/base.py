@@ -9,7 +9,7 @@ from soundalike.core.errors import SoundalikeError, nearest
 
 LEVELS = ("as-is", "peak")
 QUIETEST_PEAK = 1e-4
-MOST_RATE, MOST_SECONDS, MOST_FFT, MOST_BANDS = 1_000_000, 600.0, 1 << 15, 512
+MOST_RATE, MOST_FFT, MOST_BANDS, MOST_HOP, MOST_CLIP = 1_000_000, 1 << 15, 512, 1.0, 600.0
 """Limits of what a recipe may ask for, far beyond what is of use: it may be somebody else's, or a damaged file's."""
 
 
@@ -118,8 +118,8 @@ def check_sizes(part: str, frontend: FrontEnd, fft: int = 0) -> None:
         ("sample_rate", frontend.sample_rate, MOST_RATE),
         ("fft", fft, MOST_FFT),
         ("bands", frontend.bands or 1, MOST_BANDS),
-        ("the length of a frame", frontend.hop_samples / frontend.sample_rate, MOST_SECONDS),
-        ("the length of a training clip", frontend.clip_samples / frontend.sample_rate, MOST_SECONDS),
+        ("the length from frame to frame", frontend.hop_samples / frontend.sample_rate, MOST_HOP),
+        ("the length of a training clip", frontend.clip_samples / frontend.sample_rate, MOST_CLIP),
     ):
         if value > most:
             unit = " s" if "length" in name else ""
