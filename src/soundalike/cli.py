@@ -36,6 +36,7 @@ from soundalike.commands import (
 from soundalike.commands import map as map_command  # no other name for the builtin
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.extras import require
+from soundalike.core.terminal import EscapingStream, shown
 
 GROUPS = {
     "use a model": (teach, classify, index, search, map_command, embed, export, models),
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(sentence: str) -> int:
-    print(f"soundalike: {' '.join(sentence.split())}", file=sys.stderr)
+    print(f"soundalike: {shown(' '.join(sentence.split()))}", file=sys.stderr)
     return 2
 
 
@@ -95,7 +96,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def _plain_streams() -> Iterator[None]:
-    """File names that are no Unicode can be printed, and the library's warnings are one line each."""
+    """Any file name can be printed and does nothing to a terminal; the library's warnings are one line each."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -103,9 +104,11 @@ def _plain_streams() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
         if filename.startswith(package):  # what other libraries have to say to programmers is no use here
-            print(f"note: {message}", file=sys.stderr)
+            print(f"note: {shown(message)}", file=sys.stderr)
 
-    with warnings.catch_warnings():
+    output: Any = EscapingStream(sys.stdout)
+    errors: Any = EscapingStream(sys.stderr)
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors), warnings.catch_warnings():
         if not sys.warnoptions:
             warnings.showwarning = show  # type: ignore[assignment]
         yield

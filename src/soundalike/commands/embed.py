@@ -9,6 +9,7 @@ from pathlib import Path
 
 from soundalike.commands.arguments import TABLES, add_compact, add_sounds, check_apart, name_broken, path, read_sounds
 from soundalike.core.errors import SoundalikeError
+from soundalike.core.terminal import shown
 
 HELP = "turn audio files into embeddings"
 
@@ -50,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     journal.remove()
     print(f"{options.out}: {len(embedded.paths)} embeddings of {model.size} numbers")
     for note in embedded.notes:
-        print(f"note: {note.path}: {note.reason}", file=sys.stderr)
+        print(f"note: {shown(note.path)}: {shown(note.reason)}", file=sys.stderr)
     return name_broken((failure.path, failure.reason) for failure in embedded.failures)
 
 
