@@ -27,7 +27,7 @@ import soundalike
 from soundalike.core.errors import SoundalikeError
 from soundalike.model.recipe import Recipe
 from soundalike.train.checkpoint import CHECKPOINT
-from soundalike.train.pretrain import MODEL, RECIPE, pretrain
+from soundalike.train.pretrain import MODEL, RECIPE, pretrain, timing
 from soundalike.train.step import HELD_OUT, Clock, Learner
 
 
@@ -109,7 +109,10 @@ def test_the_header_of_the_model_tells_all(tiny: Recipe, run: Path) -> None:
     assert Recipe.from_dict(told["recipe"]) == tiny
     training = told["training"]
     assert (training["steps"], training["pairs"], training["precision"]) == (6, 48, "32-true")
-    assert training["seconds"] > 0
+    assert not {"seconds", "pairs_per_second"} & {*training}, "which differ where the same run is made again"
+    assert timing(run)["seconds"] > 0
+    assert timing(run)["pairs_per_second"] > 0
+    assert timing(run / "logs") == {}
     assert 0 < training["loss"] < 10
 
 
@@ -152,6 +155,7 @@ def test_one_seed_one_model(tiny: Recipe, run: Path, tmp_path: Path) -> None:
     torch.rand(7)  # what else happens in the process does not matter
     train(tiny, tmp_path / "again")
     assert difference(run, tmp_path / "again") == 0
+    assert (run / MODEL).read_bytes() == (tmp_path / "again" / MODEL).read_bytes(), "the header too"
     train(tiny, tmp_path / "other", seed=1)
     assert difference(run, tmp_path / "other") > 1e-3
 
@@ -209,7 +213,7 @@ def test_a_killed_run_that_is_resumed_equals_one_that_was_not(tiny: Recipe, tmp_
     for key in ("steps", "pairs", "loss", "held_out/loss"):
         assert resumed[key] == pytest.approx(uninterrupted[key], rel=1e-4), key
     # the later sitting keeps the logs of the earlier one, and goes on where its checkpoint was
-    assert len(list(killed.glob("logs/*"))) == 2
+    assert len(list(killed.glob("logs/sitting-*"))) == 2
     steps = [int(row["step"]) for row in csv.DictReader((killed / "logs/sitting-2/metrics.csv").open()) if row["loss"]]
     assert min(steps) >= step
 
@@ -245,7 +249,7 @@ def test_a_run_of_minutes_that_is_over_takes_no_further_step(tiny: Recipe, tmp_p
     assert header(out)["training"]["steps"] == steps
     train(tiny, out, resume=True, minutes=0.04)
     assert header(out)["training"]["steps"] > steps
-    assert 2.4 <= header(out)["training"]["seconds"] < 6.0  # and no more than the step that was under way
+    assert 2.4 <= timing(out)["seconds"] < 6.0  # and no more than the step that was under way
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again(tiny: Recipe, run: Path, tmp_path: Path) -> None:
@@ -351,14 +355,13 @@ def test_minutes_end_a_run_and_drive_its_schedule(
     out, looks = tmp_path / "run", itertools.count()
     monkeypatch.setattr(Clock, "seconds", lambda self: 0.02 * next(looks))  # moves whenever somebody looks at it
     train(tiny, out, minutes=0.06, schedule="cosine", warmup=0.0, learning_rate=1.0)
-    training = header(out)["training"]
-    assert training["seconds"] == pytest.approx(3.6, abs=1)
+    assert timing(out)["seconds"] == pytest.approx(3.6, abs=1)
     rates = [float(row["learning_rate"]) for row in logged(out) if row["learning_rate"]]
     peak = 8 / 256
     assert len(rates) >= 2
     assert peak >= rates[0] > rates[-1]
     assert rates == sorted(rates, reverse=True)
-    assert training["learning_rate"] < 0.1 * peak, "the last step is taken near the end of the schedule"
+    assert header(out)["training"]["learning_rate"] < 0.1 * peak, "the last step is taken near the end of the schedule"
 
 
 def test_a_run_in_a_thread_needs_no_signals(tiny: Recipe, run: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import logging
 import platform
 import shutil
@@ -33,6 +34,8 @@ from soundalike.train.progress import TrainingProgress
 from soundalike.train.step import Learner
 
 MODEL, RECIPE, CLIPS = "model.safetensors", "recipe.yaml", "clips.csv"
+TIMING = "logs/timing.json"
+"""How long a run took: apart from its model, which is the same file where the run is."""
 
 
 def pretrain(
@@ -45,9 +48,9 @@ def pretrain(
 ) -> Path:
     """Trains the encoder of a recipe on synthetic sounds, on recordings, or on both.
 
-    The folder gets ``recipe.yaml`` (the recipe as it ran), ``checkpoint.ckpt`` (where the run stands), ``logs``
-    (CSV and TensorBoard), ``clips.csv`` (the recordings that were heard and the labels that were seen) and, at the
-    end, after Ctrl-C or when the time is up, ``model.safetensors``.
+    The folder gets ``recipe.yaml`` (the recipe as it ran), ``checkpoint.ckpt`` (where the run stands), ``logs`` (CSV
+    and TensorBoard, and how long it took), ``clips.csv`` (the recordings that were heard and the labels that were
+    seen) and, at the end, after Ctrl-C or when the time is up, ``model.safetensors``.
 
     Args:
         recipe: what to train, and how.
@@ -108,6 +111,7 @@ def pretrain(
         classes = () if clips is None else clips.classes
         heard = before if clips is None else np.concatenate((before, fingerprints(clips.heard_paths)))
         SoundModel(recipe, learner.parts, summary(trainer, learner), classes, heard).save(out / MODEL)
+        write_whole(out / TIMING, json.dumps(_timing(trainer, learner)) + "\n", "how long the run took")
     return out / MODEL
 
 
@@ -224,15 +228,11 @@ class Numbers:
 
 
 def summary(trainer: Trainer, learner: Learner) -> dict[str, Any]:
-    """What a model says of its training."""
-    pairs = trainer.global_step * learner.training_settings.batch_size * trainer.world_size
-    seconds = learner.clock.seconds()
+    """What a model says of its training: nothing that differs where the same run is made again."""
     return {
         "steps": trainer.global_step,
-        "pairs": pairs,
-        "seconds": round(seconds, 1),
+        "pairs": _pairs(trainer, learner),
         "recordings": learner.views.pairs_per_epoch,
-        "pairs_per_second": round(pairs / seconds, 1) if seconds else None,
         "devices": trainer.world_size,
         "device": torch.cuda.get_device_name() if learner.device.type == "cuda" else platform.machine(),
         "threads": torch.get_num_threads(),
@@ -240,6 +240,25 @@ def summary(trainer: Trainer, learner: Learner) -> dict[str, Any]:
         "torch": torch.__version__,
         **{key: float(f"{value:.5g}") for key, value in learner.metrics().items()},
     }
+
+
+def timing(out: Path) -> dict[str, float]:
+    """How long the run in a folder took, over all sittings: ``seconds`` and ``pairs_per_second``; empty if unknown."""
+    try:
+        found = json.loads((out / TIMING).read_text(encoding="utf-8"))
+        return {name: float(found[name]) for name in ("seconds", "pairs_per_second")}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+
+
+def _timing(trainer: Trainer, learner: Learner) -> dict[str, float]:
+    seconds = learner.clock.seconds()
+    rate = _pairs(trainer, learner) / seconds if seconds else 0.0
+    return {"seconds": round(seconds, 1), "pairs_per_second": round(rate, 1)}
+
+
+def _pairs(trainer: Trainer, learner: Learner) -> int:
+    return int(trainer.global_step * learner.training_settings.batch_size * trainer.world_size)
 
 
 def _sitting(out: Path) -> str:

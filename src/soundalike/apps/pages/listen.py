@@ -211,8 +211,9 @@ def _page(recipe: Recipe, model: SoundModel, views: Any, scores: list[Likeness],
         known = ", ".join(spec.name for spec in recipe.build().doppelgangers.target_specs)
         about += f" Beside that it learns to predict what the synthesizer knows of each sound: {known}."
     settings = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in objective.items())
-    minutes = float(model.training.get("seconds", 0.0)) / 60
-    encoder = f"The encoder was trained for {minutes:.3g} minutes with the recipe {model.recipe.name}."
+    encoder = (
+        f"The encoder was trained on {model.training.get('pairs', 0):,} pairs with the recipe {model.recipe.name}."
+    )
     if not model.training:
         encoder = "The encoder is untrained: its weights are random. Give --model to see what training makes of it."
     rows = "".join(

@@ -211,7 +211,7 @@ class StudyFolder:
     def _run(self, run: Run, score: Callable[[Path, Run], Any], device: str, started: float) -> dict[str, Any]:
         from soundalike.model.model import SoundModel
         from soundalike.train.checkpoint import CHECKPOINT
-        from soundalike.train.pretrain import RECIPE, pretrain
+        from soundalike.train.pretrain import RECIPE, pretrain, timing
 
         if run.after is not None and run.after not in self.state["finished"]:
             former = next(other for other in self.runs if other.slug == run.after)
@@ -220,10 +220,10 @@ class StudyFolder:
         if folder.is_dir() and not ((folder / RECIPE).is_file() and (folder / CHECKPOINT).is_file()):
             shutil.rmtree(folder)  # broken off before there was anything to go on from
         model = self._model(run.slug)
-        trained = SoundModel.load(model).training if model.is_file() else {}
+        trained = {**SoundModel.load(model).training, **timing(folder)} if model.is_file() else {}
         if not _complete(recipe, trained):
             pretrain(recipe, folder, resume=folder.is_dir(), device=device, quiet=True)
-            trained = SoundModel.load(model).training
+            trained = {**SoundModel.load(model).training, **timing(folder)}
             if not _complete(recipe, trained):  # pretrain takes Ctrl-C as a wish for an early model
                 raise KeyboardInterrupt
         return {
@@ -239,7 +239,7 @@ def _complete(recipe: Recipe, trained: Mapping[str, Any]) -> bool:
     """Whether a training was as long as the recipe says."""
     if not trained:
         return False
-    steps, seconds = int(trained["steps"]), float(trained["seconds"]) + _ROUNDING
+    steps, seconds = int(trained["steps"]), float(trained.get("seconds", 0.0)) + _ROUNDING
     settings = recipe.training.counted(trained.get("recordings"))
     return settings.progress(steps, seconds, int(trained["devices"])) >= 1.0
 
