@@ -19,14 +19,15 @@ def recipes() -> list[str]:
 
 def sections() -> list[str]:
     """Names of the sections of a recipe."""
-    from soundalike.model.recipe import SECTIONS
+    from soundalike.model.parts import SECTIONS
 
     return list(SECTIONS)
 
 
 def pages() -> Iterator[tuple[str, str]]:
     """Path and text of the recipes' pages."""
-    from soundalike.model.recipe import SECTIONS, Recipe
+    from soundalike.model.parts import SECTIONS
+    from soundalike.model.recipe import Recipe
 
     files = {name: (FOLDER / f"{name}.yaml").read_text(encoding="utf-8") for name in recipes()}
     rows = [(f"[`{name}`]({name}.md)", _opening(text)) for name, text in files.items()]
@@ -76,7 +77,7 @@ _SECTION_TEXT = {
 
 def part_pages() -> Iterator[tuple[str, str]]:
     """Path and text of the pages on what recipes choose from, augmentations and tasks included."""
-    from soundalike.model.recipe import SECTIONS, WIRED
+    from soundalike.model.parts import SECTIONS, WIRED
     from soundalike.views.augment import AUGMENTATIONS
 
     rows = [(f"[`{section}`]({section}.md)", _SECTION_TEXT.get(section, "")) for section in SECTIONS]

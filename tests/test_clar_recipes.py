@@ -245,7 +245,7 @@ def test_epochs_are_counted_in_pairs(folder: Path) -> None:
 
 def test_the_parts_of_a_batch_s_loss(folder: Path, tmp_path: Path) -> None:
     learner = Learner(recipe("clar-joint", folder, labels=0.25), open_folder(folder, fold=1, labels=0.25))
-    inputs, label, targets = learner.inputs(torch.arange(12))
+    inputs, label, _, targets = learner.inputs(torch.arange(12))
     assert targets == {}, "nobody knows what sounds in a recording"
     assert inputs.shape[0] == 24
     assert label is not None

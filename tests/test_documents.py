@@ -29,6 +29,7 @@ LEFT_OUT = {
     "docs/tutorials/your-own-sounds.md": 0,
     "docs/tutorials/vary-the-training.md": 2,
     "docs/tutorials/in-your-program.md": 0,
+    "docs/voices.md": 1,
 }
 """The documents, and how many of their blocks are not run: as few as can be, and another one is a decision."""
 CLASSES = {"dog": 0, "rooster": 1, "clock tick": 38}
@@ -143,7 +144,7 @@ def test_no_more_blocks_are_left_out_than_agreed(document: str, count: int) -> N
 
 def test_every_tutorial_is_run() -> None:
     there = {f"docs/tutorials/{file.name}" for file in (ROOT / "docs/tutorials").glob("*.md")}
-    assert there - {"docs/tutorials/index.md"} == {name for name in LEFT_OUT if name.startswith("docs/")}
+    assert there - {"docs/tutorials/index.md"} == {name for name in LEFT_OUT if name.startswith("docs/tutorials/")}
 
 
 def test_blocks_are_found_with_their_lines_and_marks() -> None:
@@ -221,7 +222,7 @@ def test_a_page_for_every_recipe_with_every_key_and_what_it_means(made: dict[str
 def test_every_part_that_a_recipe_can_name_has_its_table(made: dict[str, str]) -> None:
     from soundalike.data.datasets import TASKS
     from soundalike.data.download import CATALOGUE
-    from soundalike.model.recipe import SECTIONS
+    from soundalike.model.parts import SECTIONS
     from soundalike.views.augment import AUGMENTATIONS
 
     for section, choices in SECTIONS.items():

@@ -35,6 +35,12 @@ def mixed(clips: TrainingClips, part: float = 0.5, **settings: Any) -> MixedView
     return MixedViews(VOICE, clips, SAMPLES, part, **{"recorded": {"pair": "jitter"}, **settings})
 
 
+def taken_apart(views: MixedViews, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Whether each pair is synthetic, and its index in its own source."""
+    source, place = views.interleave(indices)
+    return source == 0, place
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.floats(0, 1), st.integers(0, 10**9), st.integers(1, 400), st.booleans())
 @example(0.0, 0, 400, False)
@@ -46,10 +52,11 @@ def test_any_stretch_holds_the_wanted_part(
 ) -> None:
     base = HELD_OUT if held_out else 0
     views = mixed(clips, part)
-    made, place = views.interleave(torch.arange(base + start, base + start + count))
+    source, place = views.interleave(torch.arange(base + start, base + start + count))
+    made = source == 0
     # the part is counted in thousandths, so that a stretch may be off by this as well
     assert abs(int(made.sum()) - part * count) <= 1 + 0.0005 * count + 1e-6
-    assert abs(int(made.sum()) - views.interleave._first / views.interleave._all * count) < 1
+    assert abs(int(made.sum()) - views.interleave.counts[0] / sum(views.interleave.counts) * count) <= 1
     for source in (made, ~made):  # each source in its own order, without gaps
         own = place[source]
         assert torch.equal(own, torch.arange(len(own)) + (own[0] if len(own) else 0))
@@ -61,7 +68,7 @@ def test_any_stretch_holds_the_wanted_part(
 def test_a_batch_holds_what_each_source_gives(clips: TrainingClips) -> None:
     views, number = mixed(clips, 0.25, synthetic={"delta": 0.1}), torch.arange(24)
     pair = views.batch(3, number)
-    made, place = views.interleave(number)
+    made, place = taken_apart(views, number)
     assert made.sum() == 6
     synthetic = Doppelgangers(VOICE, delta=0.1).batch(3, place[made])
     torch.testing.assert_close(pair.first[made], synthetic.first[:, :SAMPLES])
@@ -82,8 +89,8 @@ def test_targets_are_known_of_the_synthetic_sounds_alone(clips: TrainingClips) -
     assert views.target_specs == scene.target_specs
     assert views.batch(3, indices).targets == {}
     targets = views.batch(3, indices, targets=True).targets
-    made, place = views.interleave(indices)
-    alone = views.synthetic.batch(3, place[made], targets=True).targets
+    made, place = taken_apart(views, indices)
+    alone = views.sources["synthetic"].batch(3, place[made], targets=True).targets
     for spec in scene.target_specs:
         value, mask = targets[spec.name]
         assert torch.equal(mask.any(1), torch.cat((made, made)))
@@ -115,7 +122,7 @@ def test_audio_is_augmented_on_either_side_alone(clips: TrainingClips, side: str
     plain = mixed(clips)
     own = {**({"pair": "jitter"} if side == "recorded" else {}), "augment": SHIFT}
     changed = mixed(clips, **{side: own})
-    made, _ = plain.interleave(number)
+    made, _ = taken_apart(plain, number)
     touched = made if side == "synthetic" else ~made
     same = (plain.batch(0, number).first == changed.batch(0, number).first).all(1)
     assert torch.equal(same, ~touched)
@@ -126,13 +133,13 @@ def test_features_are_augmented_on_either_side_alone(clips: TrainingClips, side:
     number = torch.arange(8)
     own = {**({"pair": "jitter"} if side == "recorded" else {}), "augment_features": MASK}
     views = mixed(clips, **{side: own})
-    made, place = views.interleave(number)
+    made, place = taken_apart(views, number)
     touched = made if side == "synthetic" else ~made
     features = torch.ones(16, 1, 40, 20)
     changed = views.augmented_features(features, 0, number)
     assert (features == 1).all(), "nothing writes into its input"
     assert torch.equal((changed == 1).all((1, 2, 3)), torch.cat((~touched, ~touched)))
-    source = views.synthetic if side == "synthetic" else views.recorded
+    source = views.sources["synthetic"] if side == "synthetic" else views.sources["recorded"]
     count = int(touched.sum())
     expected = source.augmented_features(torch.ones(2 * count, 1, 40, 20), 0, place[touched])
     assert torch.equal(changed[torch.cat((touched, touched))], expected)

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from soundalike.core.errors import SoundalikeError
 from soundalike.synth import Mouth
-from soundalike.synth.segments import FRICATIVE, GLIDE, KINDS, NASAL, SILENCE, STOP, VOWEL, Tracks
+from soundalike.synth.gestures import Gestures
+from soundalike.synth.glottis import melody, pulses
+from soundalike.synth.segments import FRICATIVE, GLIDE, KINDS, NASAL, SILENCE, STOP, VOWEL, Utterance
 from soundalike.synth.tract import Tract
 from speaking import CONSONANTS, RATE, VOWELS, decibels, formants, peak, pitch, power, word
 from turning import turned
@@ -24,11 +26,12 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def said(patch: Tensor) -> tuple[Tracks, Tensor]:
-    """The curves of a patch without chance, every millisecond, and these times."""
-    time = torch.arange(1000) / 1000.0
-    utterance = MOUTH.utterance(MOUTH.to_units(patch), torch.zeros(len(patch), 4 * MOUTH.count))
-    return Tracks(utterance, time), time
+TIME = torch.arange(1000) / 1000.0
+
+
+def said(patch: Tensor) -> Utterance:
+    """What is said without chance."""
+    return MOUTH.utterance(MOUTH.to_units(patch), torch.zeros(len(patch), 4 * MOUTH.count))
 
 
 # ---- knobs
@@ -113,9 +116,9 @@ def test_the_melody_falls_and_waves() -> None:
     early, late = (pitch(MOUTH(patch)[0], start, start + 0.08) for start in (0.05, 0.27))
     assert 12 * math.log2(late / early) == pytest.approx(-8.0 * 0.22, abs=0.3)
     waving = turned(MOUTH, patch, speaker__slope=0.0, speaker__wave__depth=4.0, speaker__wave__rate=math.log2(2.0))
-    melody = MOUTH.speaker.melody(MOUTH.to_units(waving), torch.arange(0, 1, 0.01), 1.0)[0]
-    assert float(melody.max() - melody.min()) == pytest.approx(8.0, abs=0.05)
-    assert float(melody[:50].mean()) == pytest.approx(45.0, abs=0.1)  # a whole wave is half a second long
+    wave = melody(MOUTH.speaker.manner(MOUTH.to_units(waving)), torch.arange(0, 1, 0.01), 1.0)[0]
+    assert float(wave.max() - wave.min()) == pytest.approx(8.0, abs=0.05)
+    assert float(wave[:50].mean()) == pytest.approx(45.0, abs=0.1)  # a whole wave is half a second long
 
 
 @pytest.mark.parametrize("centre", [1500.0, 3000.0, 6000.0])
@@ -207,12 +210,12 @@ def test_segments_follow_one_another_and_take_their_time() -> None:
     patch = word(MOUTH, "fricative", "vowel", "stop", "vowel", speaker__rate=0.0, word__onset=1.0)
     for i, length in enumerate((0.1, 0.2, 0.12, 0.16), start=1):
         patch = turned(MOUTH, patch, **{f"segment_{i}__length": length})
-    utterance = said(patch)[0].said
+    utterance = said(patch)
     lengths = torch.tensor([0.1 * 0.65, 0.2, 0.12 * 0.5, 0.16, 0.0, 0.0])
     torch.testing.assert_close((utterance.end - utterance.start)[0], lengths, rtol=0, atol=1e-5)
     torch.testing.assert_close(utterance.start[0, 1:], utterance.end[0, :-1])
     assert float(utterance.end[0, -1]) == pytest.approx(0.98, abs=1e-5)  # the latest onset
-    faster = said(turned(MOUTH, patch, speaker__rate=math.log2(1.25), word__onset=0.0))[0].said
+    faster = said(turned(MOUTH, patch, speaker__rate=math.log2(1.25), word__onset=0.0))
     torch.testing.assert_close((faster.end - faster.start)[0], lengths / 1.25, rtol=0, atol=1e-5)
     assert float(faster.start[0, 0]) == pytest.approx(0.0, abs=1e-6)
 
@@ -221,7 +224,7 @@ def test_what_is_too_long_is_said_faster() -> None:
     patch = word(MOUTH, *["fricative", "vowel"] * 3, speaker__rate=-0.5)
     for i in range(1, 7):
         patch = turned(MOUTH, patch, **{f"segment_{i}__length": 0.28})
-    utterance = said(patch)[0].said
+    utterance = said(patch)
     assert float(utterance.end[0, -1] - utterance.start[0, 0]) == pytest.approx(0.95, abs=1e-4)
 
 
@@ -230,9 +233,9 @@ def test_formants_move_smoothly_from_target_to_target() -> None:
         MOUTH, "none", "vowel", "none", "vowel", segment_2__f1=8.1, segment_2__front=1.0, segment_2__length=0.25,
         segment_4__f1=9.6, segment_4__front=0.1, segment_4__length=0.25, speaker__overlap=0.05,
     )  # fmt: skip
-    tracks, time = said(patch)
-    curves = tracks.formants(torch.tensor([[0.05]]))[0]  # (3, ms)
-    first, second = tracks.said.formants[0, :, 1], tracks.said.formants[0, :, 3]
+    utterance = said(patch)
+    curves = Gestures.of(utterance).tongue(TIME, torch.tensor([[0.05]]))[0]  # (3, ms)
+    first, second = utterance.formants[0, :, 1], utterance.formants[0, :, 3]
     torch.testing.assert_close(curves[:, 100], first, rtol=0, atol=1e-3)
     torch.testing.assert_close(curves[:, 400], second, rtol=0, atol=1e-3)
     torch.testing.assert_close(curves[:, 250], 0.5 * (first + second), rtol=0, atol=2e-3)
@@ -242,16 +245,15 @@ def test_formants_move_smoothly_from_target_to_target() -> None:
     assert (moving > 0).all()  # the whole way, and never back
     heard = formants(MOUTH(patch)[0], 0.235, 0.265)  # half way, on the sound
     assert heard[0] == pytest.approx(2 ** float(curves[0, 250]), rel=0.08)
-    assert time.shape == (1000,)
 
 
 def test_curves_against_a_slow_loop() -> None:
     patch = torch.rand(3, MOUTH.size, generator=generator(4))
-    tracks, time = said(patch)
-    utterance = tracks.said
-    voice, aspiration, noise = tracks.amplitudes()
-    lips, nose, half = tracks.lips(), tracks.nose(), 0.04
-    curves, (centre, width) = tracks.formants(torch.full((3, 1), half)), tracks.noise()
+    utterance = said(patch)
+    gestures = Gestures.of(utterance)
+    voice, aspiration, noise = gestures.amplitudes(TIME)
+    lips, nose, half = gestures.lips(TIME), gestures.nose(TIME), 0.04
+    curves, (centre, width) = gestures.tongue(TIME, torch.full((3, 1), half)), gestures.passage(TIME)
 
     def step(at: float, middle: float, reach: float) -> float:
         x = min(1.0, max(-1.0, (at - middle) / reach))
@@ -261,7 +263,7 @@ def test_curves_against_a_slow_loop() -> None:
     for row in range(3):
         own = [getattr(utterance, name)[row].tolist() for name in ("kind", "start", "end", "voiced", "level", "noise")]
         for ms in range(0, 1000, 37):
-            now = float(time[ms])
+            now = float(TIME[ms])
             expected = dict.fromkeys(("voice", "aspiration", "noise", "nose", "closed"), 0.0)
             weights, near = [], []
             inside = min(max(now, own[1][0]), own[2][-1])
@@ -307,28 +309,27 @@ def test_pulses_are_the_change_of_rosenbergs_flow() -> None:
     """Summed over a cycle they are a flow that rises, falls faster and rests; their mean square is 1."""
     patch = turned(MOUTH, word(MOUTH, "none", "vowel"), speaker__open=0.6, speaker__closing=0.25)
     cycles = torch.arange(16_000) / 16_000  # one cycle
-    pulses, opened = MOUTH.speaker.pulses(
-        MOUTH.to_units(patch), cycles[None, None], torch.full((1, 1, 16_000), 16_000.0)
-    )
-    flow = pulses[0, 0].double().cumsum(0)
+    manner = MOUTH.speaker.manner(MOUTH.to_units(patch))
+    pulse, opened = pulses(manner, cycles[None, None], torch.full((1, 1, 16_000), 16_000.0))
+    flow = pulse[0, 0].double().cumsum(0)
     flow = flow / flow.max()
     up = 0.6 * 0.75
     x = cycles.double()
     rise, fall = 3 * (x / up) ** 2 - 2 * (x / up) ** 3, 1 - ((x - up) / (0.6 - up)) ** 2
     expected = torch.where(x < up, rise, torch.where(x < 0.6, fall, torch.zeros_like(x)))
     torch.testing.assert_close(flow, expected, rtol=0, atol=1e-3)
-    assert float(pulses.square().mean()) == pytest.approx(1.0, rel=1e-3)
+    assert float(pulse.square().mean()) == pytest.approx(1.0, rel=1e-3)
     assert torch.equal(opened[0, 0] > 0, cycles < 0.6)
 
 
 def test_partials_above_the_highest_frequency_do_not_fold_back() -> None:
     """Between its partials, a high voice is at least 30 dB below them up to 3.4 kHz; as it comes, only 12 dB."""
     patch = word(MOUTH, "none", "vowel", speaker__tract=13.0, speaker__pitch=10.0, **LONG)
-    units = MOUTH.to_units(patch)
+    manner = MOUTH.speaker.manner(MOUTH.to_units(patch))
     hertz = 483.0
     cycles = (hertz * torch.arange(16_000, dtype=torch.float64) / RATE).remainder(1.0).float()
-    pulses, _ = MOUTH.speaker.pulses(units, cycles[None, None], torch.full((1, 1, 16_000), RATE / hertz))
-    spectrum = torch.fft.rfft(pulses[0, 0] * torch.hann_window(16_000)).abs().square()
+    pulse, _ = pulses(manner, cycles[None, None], torch.full((1, 1, 16_000), RATE / hertz))
+    spectrum = torch.fft.rfft(pulse[0, 0] * torch.hann_window(16_000)).abs().square()
     partials = hertz * torch.arange(2, 8)
     for partial in partials.round().long().tolist():
         between = spectrum[partial + 60 : partial + 400].max()
@@ -351,10 +352,11 @@ def test_gains_of_a_tract_against_a_slow_loop() -> None:
     shorter, damping, bright = (
         torch.tensor([[a], [b]], dtype=torch.float64) for a, b in ((0.2, -0.1), (0.5, -0.4), (9.0, 12.0))
     )
-    shape = tract.shape(moving, nose, noise, shorter, damping, bright)  # type: ignore[arg-type]
+    still = tract.still(shorter, damping, bright)
+    shape = tract.shape(moving, nose, noise, shorter, damping)  # type: ignore[arg-type]
     one = torch.ones(n, frames, 2 * mouth.frames.hop + 2, dtype=torch.float64)
-    throat = tract.passed(one, torch.zeros_like(one), shape)
-    passage = tract.passed(torch.zeros_like(one), one, shape) / math.sqrt(3.0)
+    throat = tract.passed(one, torch.zeros_like(one), still, shape)
+    passage = tract.passed(torch.zeros_like(one), one, still, shape) / math.sqrt(3.0)
     for row, frame, index in [(0, 0, 3), (1, 2, 40), (0, frames - 1, 170), (1, 5, 250)]:
         f = index * 16_000 / 512
         factor, wider = 2.0 ** float(shorter[row]), 2.0 ** float(damping[row])

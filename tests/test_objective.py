@@ -11,7 +11,7 @@ from torch import Tensor, distributed, multiprocessing, nn
 from soundalike.core.errors import SoundalikeError
 from soundalike.nn.encoder import ResNet18
 from soundalike.nn.head import HEADS, Identity, Projection
-from soundalike.nn.loss import OBJECTIVES, AlignUniform, NTXent, gather, top1
+from soundalike.nn.loss import OBJECTIVES, AlignUniform, MultiPositive, NTXent, gather, top1
 
 CONTRASTIVE = [name for name, kind in OBJECTIVES.items() if not kind.needs_labels]
 SHAPES = [(2, 1), (2, 3), (3, 2), (5, 16), (17, 8), (32, 64)]
@@ -59,6 +59,19 @@ def slow_nt_xent(first: Tensor, second: Tensor, temperature: float) -> float:
     return total / len(z)
 
 
+def slow_multi_positive(first: Tensor, second: Tensor, identity: list[int], temperature: float) -> float:
+    """Khosla et al. 2020, equation 2, in loops."""
+    z, own = slow_unit(first) + slow_unit(second), 2 * identity
+    total = 0.0
+    for i in range(len(z)):
+        others = [j for j in range(len(z)) if j != i]
+        scores = {j: sum(p * q for p, q in zip(z[i], z[j], strict=True)) / temperature for j in others}
+        whole = math.log(sum(math.exp(score) for score in scores.values()))
+        positives = [j for j in others if own[j] == own[i]]
+        total -= sum(scores[j] - whole for j in positives) / len(positives)
+    return total / len(z)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("alpha", "t"), [(2.0, 2.0), (1.0, 3.0), (4.0, 0.5)])
 def test_align_uniform_agrees_with_the_slow_definition(shape: tuple[int, int], alpha: float, t: float) -> None:
@@ -76,6 +89,31 @@ def test_nt_xent_agrees_with_the_slow_definition(shape: tuple[int, int], tempera
     first, second = pair(*shape)
     loss = NTXent(temperature)(first, second).loss.item()
     assert loss == pytest.approx(slow_nt_xent(first, second, temperature), rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("temperature", [0.05, 0.5, 2.0])
+@pytest.mark.parametrize("together", [1, 2, 3])
+def test_multi_positive_agrees_with_the_slow_definition(
+    shape: tuple[int, int], temperature: float, together: int
+) -> None:
+    first, second = pair(*shape)
+    identity = [1000 + i // together for i in range(shape[0])]
+    loss = MultiPositive(temperature)(first, second, identity=torch.tensor(identity)).loss.item()
+    assert loss == pytest.approx(slow_multi_positive(first, second, identity, temperature), rel=1e-4, abs=1e-5)
+    if together == 1:
+        for given in (None, torch.tensor(identity)):
+            alone = MultiPositive(temperature)(first, second, identity=given).loss
+            torch.testing.assert_close(alone, NTXent(temperature)(first, second).loss)
+
+
+def test_other_takes_are_not_repelled() -> None:
+    """Where all four takes of each identity lie in one place, the loss is as low as it can be."""
+    places = torch.eye(3).repeat_interleave(2, 0)
+    near = MultiPositive(0.05)(places, places, identity=torch.tensor([0, 0, 1, 1, 2, 2])).loss
+    assert near.item() == pytest.approx(math.log(3), rel=1e-3)  # which of the three others of its identity is open
+    apart = MultiPositive(0.05)(places, places.roll(2, 0), identity=torch.tensor([0, 0, 1, 1, 2, 2])).loss
+    assert apart > 5 * near
 
 
 @pytest.mark.parametrize("count", [2, 3, 50])

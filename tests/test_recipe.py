@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import soundalike.model.recipe
 from soundalike.cli import main
 from soundalike.core.errors import SoundalikeError
-from soundalike.model.recipe import LENGTHS, SECTIONS, Recipe, shipped
+from soundalike.model.parts import SECTIONS
+from soundalike.model.recipe import LENGTHS, Recipe, shipped
 from soundalike.model.settings import OPTIMIZERS, SCHEDULES
 from soundalike.synth import Parametric
 
@@ -97,7 +98,7 @@ def test_keys_of_a_mapping_that_was_not_given() -> None:
     keys = {"views": "mixed", "views.synthetic.delta": 0.1, "views.recorded.pair": "jitter"}
     views = Recipe.load("doppelgangers").override(keys).sections["views"]
     # what the recipe said of its synthetic pairs stays, but for what was given
-    assert views["synthetic"] == {"delta": 0.1, "uniform_in": "units", "noise": "fixed"}
+    assert views["synthetic"] == {"delta": 0.1, "uniform_in": "units", "noise": "fixed", "takes": 2}
     assert views["recorded"] == {"pair": "jitter"}
 
 
@@ -160,7 +161,7 @@ def test_two_lengths_may_be_given_together(tiny: Recipe) -> None:
 
 def test_unknown_names_are_answered_with_the_nearest(tiny: Recipe) -> None:
     assert "unknown voice 'vioce': did you mean 'voice' or 'voice-fm'?" in refused(tiny, voice="vioce")
-    assert "did you mean 'nt-xent'? Known: align-uniform, joint, nt-xent, supervised." in refused(
+    assert "did you mean 'nt-xent'? Known: align-uniform, joint, multi-positive, nt-xent, supervised." in refused(
         tiny, objective="ntxent"
     )
     assert "Known: pooled, stages." in refused(tiny, readout="zzz")

@@ -57,9 +57,10 @@ def keys(seed: int | Tensor, index: Tensor | None = None, *, stream: int | Seque
         index = torch.zeros((), dtype=torch.int64) if index is None else index
         words = []
         for part in (seed, seed >> 32):  # in Python: a tensor of the seed would have to be copied to the device
-            numbers = [_mix_number(_mix_number(part * _GOLDEN + number) + _GOLDEN) for number in numbers]
+            hashed = _mix_number(part * _GOLDEN)
+            numbers = [_mix_number(_mix_number(hashed + number) + _GOLDEN) for number in numbers]
     words += _low_and_high(index.to(torch.int64))
-    first = words[0] * _GOLDEN
+    first = _mix(words[0] * _GOLDEN)
     shape = torch.broadcast_shapes(first.shape, index.shape)
     # one by one: a tensor of the streams would have to be copied to the device
     key = torch.stack([(first + number).expand(shape) for number in numbers])  # (streams, *shape)
@@ -70,8 +71,12 @@ def keys(seed: int | Tensor, index: Tensor | None = None, *, stream: int | Seque
 
 
 def _next(word: Tensor, key: Tensor) -> Tensor:
-    """A key with another word of 32 bits hashed into it."""
-    return _mix(_mix(word * _GOLDEN + key) + _GOLDEN)
+    """A key with another word of 32 bits hashed into it.
+
+    The word is hashed before the key joins it: added to the word itself, the keys of two seeds would make the streams
+    of their indices shifted copies of one sequence.
+    """
+    return _mix(_mix(_mix(word * _GOLDEN) + key) + _GOLDEN)
 
 
 def _start(stream: int) -> int:

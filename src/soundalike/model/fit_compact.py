@@ -10,18 +10,14 @@ import numpy as np
 import torch
 
 from soundalike.audio.background import file_progress
-from soundalike.core import random
 from soundalike.core.errors import SoundalikeError
 from soundalike.model.compact import Compact
 from soundalike.model.model import SoundModel
 from soundalike.model.recipe import Recipe
-from soundalike.synth import Synthesizer
-from soundalike.views import Doppelgangers
 from soundalike.views.view import HELD_OUT
 
 SIZE, SOUNDS = 1024, 4096
 _AT_ONCE = 64  # sounds that are rendered and embedded together
-_NOISE = 11  # of the seed, as the streams of `Doppelgangers`: the noise in each sound
 
 
 def with_compact(
@@ -86,25 +82,18 @@ def synthetic_sounds(
     Raises:
         SoundalikeError: the recipe has no synthesizer.
     """
-    voice, patches = _voice(recipe, device)
-    with file_progress(count, progress, "embedding synthetic sounds", "sounds") as advance:
-        for start in range(0, count, _AT_ONCE):
-            number = torch.arange(start, min(start + _AT_ONCE, count), device=device) + HELD_OUT
-            with torch.inference_mode():
-                noise = random.keys(seed, number, stream=_NOISE).long()
-                sounds = voice(patches.theta(seed, number), noise_seed=noise).cpu().numpy()
-            yield sounds
-            advance(len(sounds))
-
-
-def _voice(recipe: Recipe, device: torch.device | str) -> tuple[Synthesizer, Doppelgangers]:
-    """What renders, and what draws patches in the way that the recipe's training does."""
-    voice = recipe.build().voice
-    if voice is None:
+    alone = recipe.synthetic_alone()
+    views = None if alone is None else alone.build().views
+    if views is None:
         raise SoundalikeError(
             f"recipe {recipe.name} has no synthesizer, and a compact embedding is fitted to synthetic sounds alone: "
             f"give a model whose recipe has a voice."
         )
-    views = recipe.sections["views"]
-    settings = views if views["name"] == "doppelgangers" else views.get("synthetic") or {}
-    return voice.to(device), Doppelgangers(voice, uniform_in=settings.get("uniform_in", "units")).to(device)
+    views = views.to(device)
+    with file_progress(count, progress, "embedding synthetic sounds", "sounds") as advance:
+        for start in range(0, count, _AT_ONCE):
+            number = torch.arange(start, min(start + _AT_ONCE, count), device=device) + HELD_OUT
+            with torch.inference_mode():
+                sounds = views.originals(seed, number).cpu().numpy()
+            yield sounds
+            advance(len(sounds))

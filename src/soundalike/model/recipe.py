@@ -8,56 +8,25 @@ code takes, and nothing is listed twice.
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from soundalike.core import yaml_text
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.core.kinds import fits, kind_in_words, plain
 from soundalike.data.training_clips import RecordingSettings, TrainingClips
-from soundalike.model.parts import ModelParts, Parts
+from soundalike.model.parts import SECTIONS, VIEWS, WIRED, ModelParts, Parts, build_model_parts, build_parts
 from soundalike.model.settings import Training
-from soundalike.nn.encoder import ENCODERS, ResNet18
-from soundalike.nn.frontend import FRONTENDS, FrontEnd
-from soundalike.nn.head import HEADS
-from soundalike.nn.loss import OBJECTIVES
-from soundalike.nn.pooling import READOUTS
-from soundalike.nn.targets import TargetPrediction
-from soundalike.synth import VOICES
-from soundalike.views import Doppelgangers, MixedViews, RecordedViews, Views
+from soundalike.views.families import RECORDINGS
 
-VIEWS: dict[str, type[Views]] = {"doppelgangers": Doppelgangers, "recordings": RecordedViews, "mixed": MixedViews}
-SECTIONS: dict[str, Mapping[str, Callable[..., Any]]] = {
-    "voice": VOICES,
-    "recordings": {"recordings": RecordingSettings},
-    "views": VIEWS,
-    "frontend": FRONTENDS,
-    "encoder": ENCODERS,
-    "head": HEADS,
-    "objective": OBJECTIVES,
-    "readout": READOUTS,
-    "training": {"training": Training},
-}
-"""Every section and the parts that its ``name`` can choose from."""
-
-# Arguments that one part takes from another, so that they cannot disagree, and that no recipe sets.
-WIRED = {
-    "voice": {"sample_rate"},
-    "views": {"voice", "clips", "samples"},
-    "encoder": {"channels", "generator"},
-    "head": {"size_in", "classes", "generator"},
-}
-SOURCES = {"voice": "voice", "recordings": "clips"}
-"""Sections that a recipe has only where its views take what they make, and what that is called there."""
+SOURCES = ("voice", "recordings")
+"""Sections that a recipe has only where its views take what they make."""
 LENGTHS = ("pairs", "steps", "minutes", "epochs")
 """The keys of ``training`` that say how long a run is: naming one on the command line replaces the others."""
 _PARTS_OF_MIXED = {"doppelgangers": "synthetic", "recordings": "recorded"}  # views, and where mixed ones keep theirs
@@ -85,10 +54,11 @@ class Recipe:
                 hint = nearest(str(section), SECTIONS)
                 raise SoundalikeError(f"recipe {self.name}: unknown section {section!r}: {hint}")
         complete = {section: self._complete(section, self.sections.get(section) or {}) for section in SECTIONS}
-        wanted = inspect.signature(VIEWS[complete["views"]["name"]]).parameters
-        for section, argument in SOURCES.items():
-            if argument not in wanted:
-                del complete[section]
+        views = VIEWS[complete["views"]["name"]]
+        if "voice" not in inspect.signature(views).parameters:
+            del complete["voice"]
+        if not views.takes_recordings(complete["views"]):
+            del complete["recordings"]
         object.__setattr__(self, "sections", complete)
 
     def _complete(self, section: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,12 +168,9 @@ class Recipe:
         for (section, key, *inner), value in located:
             values = sections[section]
             if inner:
-                before = values.get(key)
-                if len(inner) > 1 or not _takes_mapping(section, values.get("name", section), key):
-                    *above, last = section, key, *inner
-                    raise SoundalikeError(f"recipe key {'.'.join(above)} holds one value: it has no key {last!r}.")
-                whole = before if isinstance(before, Mapping) else {} if before is None else {"other": before}
-                values[key] = {**whole, inner[0]: value}
+                if not _takes_mapping(section, values.get("name", section), key):
+                    raise SoundalikeError(f"recipe key {section}.{key} holds one value: it has no key {inner[0]!r}.")
+                values[key] = _with(values.get(key), (section, key), inner, value)
             else:
                 values[key] = value
         return Recipe(self.name, sections)
@@ -245,6 +212,19 @@ class Recipe:
         known = {k for values in sections.values() for k in values} | set(SECTIONS)
         raise SoundalikeError(f"unknown recipe key {key!r}: {_nearest_few(first, known - {'name'})}")
 
+    def synthetic_alone(self) -> Recipe | None:
+        """The recipe without recordings among its views; None where nothing is left."""
+        views = dict(self.sections["views"])
+        if views["name"] == "recordings":
+            return None
+        if views["name"] == "mixed":
+            views = {"name": "doppelgangers", **(views["synthetic"] or {})}
+        if views["name"] == "families":
+            views["families"] = {name: of for name, of in views["families"].items() if name != RECORDINGS}
+            if not views["families"]:
+                return None
+        return Recipe(self.name, {**self.sections, "views": views})
+
     @property
     def training(self) -> Training:
         """The ``training`` section, checked."""
@@ -268,52 +248,13 @@ class Recipe:
         Raises:
             SoundalikeError: parts do not fit together.
         """
-        generator = torch.Generator().manual_seed(self.training.seed if seed is None else seed)
-        frontend, encoder = self._frontend_and_encoder(generator)
-        voice = self._make("voice", sample_rate=frontend.sample_rate) if "voice" in self.sections else None
-        classes = len(clips.classes) if classes is None and clips is not None else classes
-        objective = self._make("objective")
-        if "recordings" not in self.sections and (objective.needs_labels or self._takes("head", "classes")):
-            raise SoundalikeError(
-                "synthetic sounds have no labels, which the objective or the head needs: give --views recordings or "
-                "--views mixed."
-            )
-        head, views = None, None
-        if classes is not None or not self._takes("head", "classes"):
-            head = self._make("head", size_in=encoder.size, classes=classes, generator=generator)
-            if head.classes and not objective.needs_labels:
-                raise SoundalikeError(
-                    f"the head {self.sections['head']['name']!r} tells classes apart, and the objective "
-                    f"{self.sections['objective']['name']!r} sees no labels: give --objective supervised or "
-                    f"--objective joint, or --head projection."
-                )
-            if objective.needs_labels and not head.classes:
-                raise SoundalikeError(
-                    f"the objective {self.sections['objective']['name']!r} needs a head that tells classes apart, not "
-                    f"{self.sections['head']['name']!r}: give --head classifier or --head joint."
-                )
-        if "recordings" not in self.sections:
-            views = self._make("views", voice=voice)
-        elif clips is not None:
-            if frontend.frames is None:
-                raise SoundalikeError("the front end has no training length; set its frames.")
-            views = self._make("views", voice=voice, clips=clips, samples=frontend.clip_samples)
-        prediction = None
-        if self.training.predicts and (views is not None or "voice" not in self.sections):
-            specs = () if views is None else views.target_specs
-            if not specs:
-                raise SoundalikeError(
-                    "training.targets are what a synthesizer knows of its sounds, and this recipe's views know "
-                    "nothing: give --voice scene and --instrument voice, or --targets 0."
-                )
-            prediction = TargetPrediction(encoder, frontend, specs, self.training.targets, generator)
-        return Parts(frontend, encoder, self._make("readout"), head, objective, voice, views, prediction)
+        return build_parts(self.sections, self.training, seed, clips, classes)
 
     def build_model(self, seed: int | None = None, classes: int | None = None, weights: bool = True) -> ModelParts:
         """The parts that a model keeps: as `build`, without a voice and without whatever else only training needs.
 
         Args:
-            seed: of the weights; the training seed where not given.
+            seed: seed of the weights; the training seed where not given.
             classes: how many classes the head tells apart; without it no head is built.
             weights: whether there are any. Otherwise encoder and head have shapes alone and take no memory, whatever
                 the recipe says of their sizes.
@@ -321,43 +262,7 @@ class Recipe:
         Raises:
             SoundalikeError: parts do not fit together.
         """
-        generator = torch.Generator().manual_seed(self.training.seed if seed is None else seed)
-        frontend, encoder = self._frontend_and_encoder(generator, weights)
-        head = None
-        if classes is not None and self._takes("head", "classes"):
-            with contextlib.nullcontext() if weights else torch.device("meta"):
-                head = self._make("head", size_in=encoder.size, classes=classes, generator=generator)
-        return ModelParts(frontend, encoder, self._make("readout"), head)
-
-    def _frontend_and_encoder(self, generator: torch.Generator, weights: bool = True) -> tuple[FrontEnd, ResNet18]:
-        frontend = self._make("frontend")
-        with contextlib.nullcontext() if weights else torch.device("meta"):
-            encoder = self._make("encoder", channels=frontend.channels, generator=generator)
-        axes = 1 if frontend.bands is None else 2
-        if encoder.dimensions != axes:
-            raise SoundalikeError(
-                f"encoder.dimensions is {encoder.dimensions}: the front end {self.sections['frontend']['name']!r} "
-                f"needs {axes}."
-            )
-        if frontend.bands is None and self.sections["head"].get("loss") == "frame":
-            raise SoundalikeError("head.loss is 'frame', and a frame of a waveform is 2 ms: give --head.loss clip.")
-        return frontend, encoder
-
-    def _takes(self, section: str, argument: str) -> bool:
-        """Whether the chosen part of a section takes an argument."""
-        return argument in inspect.signature(SECTIONS[section][self.sections[section]["name"]]).parameters
-
-    def _make(self, section: str, **wired: Any) -> Any:
-        arguments = dict(self.sections[section])
-        constructor = SECTIONS[section][arguments.pop("name")]
-        accepted = inspect.signature(constructor).parameters
-        try:
-            return constructor(**arguments, **{key: value for key, value in wired.items() if key in accepted})
-        except (ArithmeticError, ValueError, RuntimeError, MemoryError) as error:  # numbers that nothing can have
-            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise SoundalikeError(
-                f"recipe {self.name}: no {section} can be made of its values ({reason}); give others."
-            ) from error
+        return build_model_parts(self.sections, self.training.seed if seed is None else seed, classes, weights)
 
 
 _FOLDER = Path(__file__).parent / "recipes"
@@ -390,6 +295,18 @@ def _takes_no(section: str, sections: Mapping[str, Mapping[str, Any]]) -> str:
 def _takes_mapping(section: str, name: str, key: str) -> bool:
     parameter = _parameters(section, name).get(key)
     return parameter is not None and fits({}, parameter.annotation)
+
+
+def _with(before: Any, above: Sequence[str], path: Sequence[str], value: Any) -> Any:
+    """A mapping of a recipe with another value at a path below some keys."""
+    if not path:
+        return value
+    if before is not None and not isinstance(before, Mapping):
+        if above[-1] != "delta":
+            raise SoundalikeError(f"recipe key {'.'.join(above)} holds one value: it has no key {path[0]!r}.")
+        before = {"other": before}  # one number for every group
+    before = before or {}
+    return {**before, path[0]: _with(before.get(path[0]), (*above, path[0]), path[1:], value)}
 
 
 def _nearest_few(word: str, known: set[str]) -> str:

@@ -29,12 +29,19 @@ class Objective(nn.Module):
 
     Attributes:
         needs_labels: whether it asks for what the head says of classes, and for labels.
+        takes_identities: whether it knows that more than two views can be of one identity.
     """
 
     needs_labels = False
+    takes_identities = False
 
     def forward(
-        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
+        self,
+        first: Tensor,
+        second: Tensor,
+        logits: Tensor | None = None,
+        label: Tensor | None = None,
+        identity: Tensor | None = None,
     ) -> Losses:
         """The loss of a batch of pairs, gathered from all ranks.
 
@@ -43,6 +50,7 @@ class Objective(nn.Module):
             second: ``(n, d)``, of the second views, in the same order.
             logits: ``(2n, classes)``, unnormalised log probabilities: of all first views, then of all second ones.
             label: number of the class of each pair, int64 ``(n,)``; -1 where it is not known.
+            identity: index of what each pair is a take of, int64 ``(n,)``; without it each pair is of another.
 
         Returns:
             The loss and its parts.
@@ -94,7 +102,12 @@ class AlignUniform(Objective):
         self.t = t
 
     def forward(
-        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
+        self,
+        first: Tensor,
+        second: Tensor,
+        logits: Tensor | None = None,
+        label: Tensor | None = None,
+        identity: Tensor | None = None,
     ) -> Losses:
         """As `Objective.forward`; parts are ``alignment``, ``uniformity`` and ``top1`` (see ``top1``)."""
         x, y = _spheres(first, second)
@@ -138,7 +151,12 @@ class NTXent(Objective):
         self.temperature = temperature
 
     def forward(
-        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
+        self,
+        first: Tensor,
+        second: Tensor,
+        logits: Tensor | None = None,
+        label: Tensor | None = None,
+        identity: Tensor | None = None,
     ) -> Losses:
         """As `Objective.forward`; its part is ``top1`` (see ``top1``)."""
         x, y = _spheres(first, second)
@@ -147,6 +165,54 @@ class NTXent(Objective):
             similarity = _without_diagonal(both @ both.T / self.temperature)  # (2n, 2n)
             partner = torch.arange(len(both), device=both.device).roll(len(x))
             return Losses(functional.cross_entropy(similarity, partner), {"top1": top1(x, y)})
+
+
+class MultiPositive(Objective):
+    """NT-Xent with several positives: each view has to find all other takes of its identity among all views.
+
+    The loss of a view is the mean of -log softmax over its positives, and that of the batch the mean over its views.
+    With two takes of each identity it is that of `NTXent`.
+
+    Source: Khosla et al. 2020, "Supervised contrastive learning" (arXiv 2004.11362), equation 2, with takes of one
+    identity in place of images of one class.
+    """
+
+    takes_identities = True
+
+    def __init__(self, temperature: float = 0.5) -> None:
+        """Choose the temperature.
+
+        Args:
+            temperature: what the cosine similarities are divided by, above 0.
+
+        Raises:
+            SoundalikeError: the temperature is not above 0.
+        """
+        super().__init__()
+        if not temperature > 0:
+            raise SoundalikeError(f"multi-positive: temperature is {temperature:g}; it must be above 0.")
+        self.temperature = temperature
+
+    def forward(
+        self,
+        first: Tensor,
+        second: Tensor,
+        logits: Tensor | None = None,
+        label: Tensor | None = None,
+        identity: Tensor | None = None,
+    ) -> Losses:
+        """As `Objective.forward`; its part is ``top1`` (see ``top1``)."""
+        x, y = _spheres(first, second)
+        with torch.autocast(x.device.type, enabled=False):
+            own = torch.arange(len(x), device=x.device) if identity is None else gather(identity)
+            twice = torch.cat((own, own))
+            both = torch.cat([x, y])  # (2n, d)
+            similarity = _without_diagonal(both @ both.T / self.temperature)  # (2n, 2n)
+            positive = twice[:, None] == twice
+            positive.fill_diagonal_(False)
+            log_share = similarity - similarity.logsumexp(1, keepdim=True)
+            mean = log_share.masked_fill(~positive, 0.0).sum(1) / positive.sum(1)
+            return Losses(-mean.mean(), {"top1": top1(x, y)})
 
 
 class Supervised(Objective):
@@ -164,7 +230,12 @@ class Supervised(Objective):
         super().__init__()
 
     def forward(
-        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
+        self,
+        first: Tensor,
+        second: Tensor,
+        logits: Tensor | None = None,
+        label: Tensor | None = None,
+        identity: Tensor | None = None,
     ) -> Losses:
         """As `Objective.forward`; parts are ``cross_entropy``, the mean of both views, and ``accuracy``."""
         if logits is None or label is None or logits.ndim != 2 or len(logits) != 2 * len(label):
@@ -215,7 +286,12 @@ class Joint(Objective):
         self.contrastive_weight, self.supervised_weight = contrastive_weight, supervised_weight
 
     def forward(
-        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
+        self,
+        first: Tensor,
+        second: Tensor,
+        logits: Tensor | None = None,
+        label: Tensor | None = None,
+        identity: Tensor | None = None,
     ) -> Losses:
         """As `Objective.forward`; parts are ``contrastive`` and those of `NTXent` and `Supervised`."""
         contrastive = self.contrastive(first, second)
@@ -297,6 +373,7 @@ def _without_diagonal(matrix: Tensor) -> Tensor:
 OBJECTIVES: dict[str, type[Objective]] = {
     "align-uniform": AlignUniform,
     "nt-xent": NTXent,
+    "multi-positive": MultiPositive,
     "supervised": Supervised,
     "joint": Joint,
 }

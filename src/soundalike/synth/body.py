@@ -15,7 +15,7 @@ from soundalike.synth.parameter import ParameterSpec
 from soundalike.synth.place import Place
 from soundalike.synth.resonance import DECIBEL
 from soundalike.synth.scene_targets import BANDS, band_middles
-from soundalike.synth.speech_targets import LEVELS
+from soundalike.synth.speech_targets import F0, LEVELS
 from soundalike.synth.target_voice import NOISE, Rendered, TargetVoice
 from soundalike.synth.targets import Target, TargetSpec, step_middles
 
@@ -290,7 +290,7 @@ class Body(TargetVoice):
         return (
             LEVELS,
             NOISE,
-            TargetSpec("f0", "log2 Hz", centre=8.2, spread=1.1, where="partials sound and are harmonic"),
+            F0,
             TargetSpec("inharmonic", per="sound", centre=0.5, spread=0.5),
             TargetSpec("sustained", per="sound", centre=0.3, spread=0.45),
             TargetSpec("hollow", per="sound", centre=0.35, spread=0.45, where="partials are harmonic"),

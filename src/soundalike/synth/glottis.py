@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +20,41 @@ _USUAL_MIDI = 45.0  # 110 Hz, of a tract of usual length
 _SHORTER = 36.0  # semitones that an octave less of tract adds: 200 Hz at 14.3 cm, 270 Hz at 13 cm
 _WHISPER, _WHISPERED = 0.93, 0.97  # positions of the knob at which the voice begins to go and is gone
 _WHISPER_LEVEL = 0.3  # of the breath, against the voice that it stands for
+
+
+class Manner(NamedTuple):
+    """How n speakers speak, (n, 1) each."""
+
+    shorter: Tensor
+    """Octaves by which every formant lies higher than in a tract of usual length."""
+    pitch: Tensor
+    """MIDI number in the middle of the sound, without what waves."""
+    slope: Tensor
+    """Semitones that are added over the whole sound."""
+    depth: Tensor
+    """Semitones by which the pitch waves."""
+    rate: Tensor
+    """Waves a second."""
+    phase: Tensor
+    """Of the wave at the start, in cycles."""
+    jitter: Tensor
+    """Semitones by which the pitch wavers by chance."""
+    shimmer: Tensor
+    """Nepers by which the amplitude does."""
+    voice: Tensor
+    """Amplitude of the pulses, from 0, a whisper, to 1."""
+    breath: Tensor
+    """Amplitude of the breath, against the voice that is asked for."""
+    opened: Tensor
+    """Part of a cycle for which the folds are open."""
+    up: Tensor
+    """Part in which they open."""
+    rise: Tensor
+    """The change of the flow while they open, over phase × (up - phase)."""
+    fall: Tensor
+    """And while they close, over (up - phase)."""
+    jump: Tensor
+    """Half of what it jumps by when they have closed."""
 
 
 class Speaker(Bank):
@@ -51,65 +87,67 @@ class Speaker(Bank):
             ),
         )
 
-    def shorter(self, units: Tensor) -> Tensor:
-        """Octaves by which every resonance lies higher than in a tract of usual length, (n, 1)."""
-        return math.log2(TRACT_CM) - self.named(units)["tract"].log2()
+    def manner(self, units: Tensor) -> Manner:
+        """How these speakers speak: units (n, size) of the voice.
 
-    def voice(self, units: Tensor) -> Tensor:
-        """How much of the voice is left by whispering, from 0 to 1, (n, 1)."""
-        return ((_WHISPERED - self.named(units)["whisper"]) / (_WHISPERED - _WHISPER)).clamp(0.0, 1.0)
-
-    def melody(self, units: Tensor, time: Tensor, seconds: float) -> Tensor:
-        """Pitch without its jitter, as MIDI numbers, (n, times).
-
-        Args:
-            units: (n, size).
-            time: seconds, (times,).
-            seconds: length of the sound.
+        The flow of air through the folds rises by 3x² - 2x³ and falls by 1 - x² (Rosenberg 1971, polynomials). What a
+        listener hears of it is its change, which is scaled to a mean square of 1.
         """
         knob = self.named(units)
-        mean = _USUAL_MIDI + _SHORTER * self.shorter(units) + knob["pitch"]
-        cycles = torch.exp2(knob["wave.rate"]) * time + knob["wave.phase"] / (2.0 * math.pi)
-        return mean + knob["slope"] * (time / seconds - 0.5) + knob["wave.depth"] * cosine(cycles)
-
-    def amplitudes(self, units: Tensor, voice: Tensor, aspiration: Tensor) -> tuple[Tensor, Tensor]:
-        """What comes from the throat.
-
-        Args:
-            units: (n, size).
-            voice: amplitude of the voice that is asked for, (n, times).
-            aspiration: of the breath besides, (n, times).
-
-        Returns:
-            Amplitudes of the pulses and of the breath, (n, times) each.
-        """
-        knob, left = self.named(units), self.voice(units)
-        breath = torch.exp(DECIBEL * knob["breath"])
-        return voice * left, aspiration + voice * (breath * left + _WHISPER_LEVEL * (1.0 - left))
-
-    def pulses(self, units: Tensor, cycles: Tensor, period: Tensor) -> tuple[Tensor, Tensor]:
-        """The change of the glottal flow, which is what a listener hears of it (Rosenberg 1971, polynomials).
-
-        The flow rises by 3x² - 2x³ and falls by 1 - x². Where it stops, its change jumps, and the jump is rounded
-        off to two samples, so that its partials above the highest frequency do not fold back.
-
-        Args:
-            units: (n, size).
-            cycles: phase, (n, blocks, length).
-            period: length of a cycle in samples, likewise.
-
-        Returns:
-            The pulses, of mean square 1, and how far the folds are open, 0 or 1; (n, blocks, length) each.
-        """
-        knob = self.named(units)
-        opened, closing = knob["open"][..., None], knob["closing"][..., None]  # (n, 1, 1)
-        up, down = opened * (1.0 - closing), opened * closing
-        phase = cycles - torch.floor(cycles)
-        rising, falling = phase * up.reciprocal(), (phase - up) * down.reciprocal()
-        rise, fall = rising * (1.0 - rising) * (6.0 / up), falling * (-2.0 / down)
-        shape = torch.where(phase < up, rise, torch.where(phase < opened, fall, 0.0))
-        past = (phase - opened) * period  # in samples
-        near = (1.0 - past.abs()).clamp(min=0.0)
-        rounded = torch.where(past < 0.0, near, -near) * near * down.reciprocal()  # half of the jump, 2 / down
+        shorter = math.log2(TRACT_CM) - knob["tract"].log2()
+        left = ((_WHISPERED - knob["whisper"]) / (_WHISPERED - _WHISPER)).clamp(0.0, 1.0)
+        down = knob["open"] * knob["closing"]
+        up = knob["open"] - down
         loudness = (1.2 / up + 4.0 / (3.0 * down)).rsqrt()
-        return (shape + rounded) * loudness, (phase < opened).to(phase)
+        return Manner(
+            shorter,
+            _USUAL_MIDI + _SHORTER * shorter + knob["pitch"],
+            knob["slope"],
+            knob["wave.depth"],
+            torch.exp2(knob["wave.rate"]),
+            knob["wave.phase"] / (2.0 * math.pi),
+            knob["jitter"],
+            DECIBEL * knob["shimmer"],
+            left,
+            torch.exp(DECIBEL * knob["breath"]) * left + _WHISPER_LEVEL * (1.0 - left),
+            knob["open"],
+            up,
+            6.0 * loudness / (up * up * up),
+            2.0 * loudness / (down * down),
+            loudness / down,
+        )
+
+
+def melody(manner: Manner, time: Tensor, seconds: float) -> Tensor:
+    """Pitch without its jitter, as MIDI numbers, (n, times).
+
+    Args:
+        manner: of n speakers.
+        time: seconds, (times,).
+        seconds: length of the sound.
+    """
+    wave = manner.depth * cosine(manner.rate * time + manner.phase)
+    return manner.pitch + manner.slope * (time / seconds - 0.5) + wave
+
+
+def pulses(manner: Manner, cycles: Tensor, period: Tensor) -> tuple[Tensor, Tensor]:
+    """The change of the flow through the vocal folds.
+
+    Where the flow stops, its change jumps, and the jump is rounded off to two samples, so that partials above the
+    highest frequency hardly fold back.
+
+    Args:
+        manner: of n speakers.
+        cycles: phase, (n, blocks, length).
+        period: length of a cycle in samples, likewise.
+
+    Returns:
+        The pulses, of mean square 1, and whether the folds are open, 0 or 1; (n, blocks, length) each.
+    """
+    opened, up, rise, fall, jump = (each[..., None] for each in manner[-5:])  # (n, 1, 1)
+    phase = cycles - torch.floor(cycles)
+    left = up - phase
+    shape = torch.where(phase < up, phase * left * rise, torch.where(phase < opened, left * fall, 0.0))
+    past = (phase - opened) * period  # in samples
+    near = (1.0 - past.abs()).clamp(min=0.0)
+    return shape + torch.where(past < 0.0, near, -near) * near * jump, (phase < opened).to(phase)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Self
+import sys
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -12,11 +13,12 @@ from soundalike.core import random
 from soundalike.core.compile import compiled
 from soundalike.core.errors import SoundalikeError
 from soundalike.synth.control import Bank
-from soundalike.synth.glottis import Speaker
+from soundalike.synth.gestures import Gestures
+from soundalike.synth.glottis import Manner, Speaker, melody, pulses
 from soundalike.synth.parameter import ParameterSpec
 from soundalike.synth.place import Place
-from soundalike.synth.resonance import DECIBEL, Frames
-from soundalike.synth.segments import Segments, Tracks, Utterance
+from soundalike.synth.resonance import Frames
+from soundalike.synth.segments import Segments, Utterance
 from soundalike.synth.speech_targets import LEVELS, SPECS, SpeechTargets
 from soundalike.synth.synthesizer import Synthesizer
 from soundalike.synth.targets import Target, TargetSpec, pack
@@ -24,6 +26,7 @@ from soundalike.synth.tract import Shape, Tract
 
 _FIRST_NUMBER = 1 << 27  # of a sound's noise that is drawn once for it, or for each control point
 _LONGER, _ELSEWHERE = 0.18, 0.08  # nepers and octaves by which a variable speaker's segments and formants vary at most
+_ROWS = 64  # sounds rendered at once, compiled
 _SILENCE = 1e-16  # mean square below which noise is none
 
 
@@ -51,8 +54,6 @@ class Mouth(Synthesizer):
         SoundalikeError: there is no segment, or a clock is out of its range.
     """
 
-    MOST_ROWS = 64
-
     draws: Tensor
     centres: Tensor
     nearby: Tensor
@@ -62,13 +63,13 @@ class Mouth(Synthesizer):
         segments: int = 6,
         sample_rate: int = 16_000,
         seconds: float = 1.0,
-        control_rate: float = 480.0,
+        control_rate: float = 240.0,
         peak: str = "own",
     ) -> None:
         super().__init__(sample_rate, seconds, control_rate, peak)
         if isinstance(segments, bool) or not isinstance(segments, int) or segments < 1:
             raise SoundalikeError(f"segments is {segments!r}: give a whole number of at least 1.")
-        self.count = segments
+        self.count, self._rows = segments, sys.maxsize
         self.frames = Frames(self.samples, sample_rate)
         self.tract = Tract(self.frames)
         self.segments = Segments(segments)
@@ -115,79 +116,92 @@ class Mouth(Synthesizer):
             return random.noise_at(noise, self.draws)
         return noise.flatten(1)[:, torch.arange(len(self.draws), device=noise.device) % self.samples]
 
-    def _moves(self, units: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Shape]:
-        """All that moves slowly: curves of phase and of amplitudes, and the shape of the tract."""
-        of_segments, phase, jitter, shimmer = drawn.split((4 * self.count, 1, self.points, self.points), dim=1)
-        said = self.utterance(units, of_segments)
-        speaker, time = self.speaker.named(units), self._control_times(units)
-        pitch = self.speaker.melody(units, time, self.seconds) + speaker["jitter"] * jitter  # (n, points)
-        tracks = Tracks(said, time)
-        voice, aspiration, noise = tracks.amplitudes()
-        voice = voice * torch.exp(DECIBEL * speaker["shimmer"] * shimmer)
-        amplitudes = torch.stack((*self.speaker.amplitudes(units, voice, aspiration), tracks.lips()), dim=1)
-        phases = self.grid.glide(pitch[:, None], phase)  # (n, 1, 4, segments of the grid)
-        slow = Tracks(said, self.centres.to(units))
+    def _moves(self, gestures: Gestures, manner: Manner, overlap: Tensor, damping: Tensor, drawn: Tensor) -> Moves:
+        """All that moves slowly."""
+        phase, jitter, shimmer = drawn.split((1, self.points, self.points), dim=1)
+        time, centres = self._control_times(drawn), self.centres.to(drawn)
+        voice, aspiration, noise = gestures.amplitudes(time)
+        asked = voice * torch.exp(manner.shimmer * shimmer)
+        amplitudes = torch.stack((asked * manner.voice, aspiration + asked * manner.breath), dim=1)
+        # (n, 1, 4, segments of the grid)
+        phases = self.grid.glide((melody(manner, time, self.seconds) + manner.jitter * jitter)[:, None], phase)
         shape = self.tract.shape(
-            slow.formants(speaker["overlap"]),
-            slow.nose(),
-            ((noise.square() @ self.nearby).clamp(min=_SILENCE).sqrt(), *slow.noise()),
-            self.speaker.shorter(units),
-            speaker["damping"],
-            speaker["brightness"],
+            gestures.tongue(centres, overlap),
+            gestures.nose(centres),
+            ((noise.square() @ self.nearby).clamp(min=_SILENCE).sqrt(), *gestures.passage(centres)),
+            manner.shorter,
+            damping,
         )
-        return phases, self.grid.line(amplitudes), shape
+        lips = gestures.lips(time)
+        return Moves(
+            phases,
+            self.grid.step / phases[:, :, 1:2].clamp(min=1e-3),
+            self.grid.line(amplitudes),
+            self.grid.line(lips[:, None]),
+            lips.square() @ self.nearby,
+            shape,
+        )
 
-    def _throat(self, units: Tensor, phases: Tensor, amplitudes: Tensor, noise: Tensor) -> Tensor:
+    def _throat(self, manner: Manner, moves: Moves, noise: Tensor) -> Tensor:
         """What comes from the throat, (n, samples)."""
         if noise.dim() == 1:
-            noise = random.noise_at(noise, self.positions).to(units)  # (n, blocks, length)
-        (cycles,) = self.grid.evaluate(phases)
-        (period,) = self.grid.evaluate(self.grid.step / phases[:, :, 1:2].clamp(min=1e-3))  # samples of a cycle, about
-        voice, breath = self.grid.evaluate(amplitudes[:, :2])
-        pulses, opened = self.speaker.pulses(units, cycles, period)
-        return self.grid.waveform(pulses * voice + noise * (breath * (0.7 + 1.6 * opened)))
+            noise = random.noise_at(noise, self.positions).to(moves.phases)  # (n, blocks, length)
+        cycles, period, voice, breath = self.grid.evaluate(moves.phases, moves.periods, moves.amplitudes)
+        pulse, opened = pulses(manner, cycles, period)
+        return self.grid.waveform(pulse * voice + noise * (breath * (0.7 + 1.6 * opened)))
 
-    def _lips(self, frames: Tensor, amplitudes: Tensor) -> Tensor:
-        """What the lips let out, (n, samples), of what comes there in frames (n, frames, 2 hop)."""
-        (opened,) = self.grid.evaluate(amplitudes[:, 2:])
-        return self.frames.overlapped(frames) * self.grid.waveform(opened)
+    def _passed(self, throat: Tensor, hiss: Tensor, still: Tensor, shape: Shape) -> Tensor:
+        """What of the throat's spectra and of noise comes to the lips."""
+        return self.tract.passed(throat, hiss, still, shape)
 
-    def _levels(self, spectra: Tensor, amplitudes: Tensor) -> Tensor:
+    def _lips(self, frames: Tensor, lips: Tensor) -> Tensor:
+        """What the lips let out, padded for its place, of what comes there in frames (n, frames, 2 hop)."""
+        (opened,) = self.grid.evaluate(lips)
+        assert self.place is not None
+        return self.place.padded(self.frames.overlapped(frames) * self.grid.waveform(opened))
+
+    def _levels(self, spectra: Tensor, opened: Tensor) -> Tensor:
         """Levels of the bands at every step, (n, steps BANDS)."""
-        lips = torch.cat((amplitudes[:, 2, 0], amplitudes[:, 2].sum(1)[:, -1:]), dim=1)  # (n, points)
-        return self.known.levels(spectra, lips.square() @ self.nearby).flatten(1)
+        return self.known.levels(spectra, opened).flatten(1)
 
     @property
     def target_specs(self) -> tuple[TargetSpec, ...]:
         """What is said at each step, and who says it."""
         return *SPECS, LEVELS
 
-    def _passed(self, spectra: Tensor, hiss: Tensor, shape: Shape) -> Tensor:
-        """What of the throat's spectra and of noise passes the tract."""
-        return self.tract.passed(spectra, hiss, shape)
+    def _spoken(self, patch: Tensor, noise: Tensor, levels: bool = False) -> tuple[Tensor, Utterance, Tensor]:
+        """Sounds (n, samples), behind them the levels of their bands where asked; what is said in them; and units.
 
-    def _spoken(self, patch: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Sounds (n, samples), and the spectra and amplitudes that their levels are measured on."""
+        What is a number for each sound or segment is not compiled: it would be computed again for each sample.
+        """
         assert self.place is not None
         units = self.table.to_units(patch)
-        phases, amplitudes, shape = self._moves(units, self._drawn(noise).to(units))
-        waveform = noise if noise.dim() == 1 else self.grid.waveform(noise)
-        spectra = _numbers(self.frames.spectra(self._throat(units, phases, amplitudes, noise)))
-        hiss = noise if noise.dim() == 1 else _numbers(self.frames.spectra(waveform))
-        passed = self._passed(spectra, hiss, shape)
-        frames = torch.fft.irfft(torch.view_as_complex(passed.unflatten(-1, (-1, 2))), 2 * self.frames.hop)
-        sound = self._scaled(self.place(units, self._lips(frames, amplitudes), waveform))
-        return sound, passed, amplitudes
+        of_segments, drawn = self._drawn(noise).to(units).tensor_split((4 * self.count,), dim=1)
+        said, manner, knob = self.utterance(units, of_segments), self.speaker.manner(units), self.speaker.named(units)
+        gestures = Gestures.of(said)
+        still = self.tract.still(manner.shorter, knob["damping"], knob["brightness"])
+        sounds, count = [], len(patch)
+        for start in range(0, count, min(count, self._rows)) if count else ():
+            some = slice(start, start + self._rows)
+            own, these = Manner(*(each[some] for each in manner)), Gestures(*(each[some] for each in gestures))
+            moves = self._moves(these, own, knob["overlap"][some], knob["damping"][some], drawn[some])
+            throat = _numbers(self.frames.spectra(self._throat(own, moves, noise[some])))
+            waveform = noise[some] if noise.dim() == 1 else self.grid.waveform(noise[some])
+            hiss = waveform if noise.dim() == 1 else _numbers(self.frames.spectra(waveform))
+            passed = self._passed(throat, hiss, still[some], moves.shape)
+            frames = torch.fft.irfft(torch.view_as_complex(passed.unflatten(-1, (-1, 2))), 2 * self.frames.hop)
+            sound = self._scaled(self.place(units[some], self._lips(frames, moves.lips), waveform))
+            sounds.append(torch.cat((sound, self._levels(passed, moves.opened)), dim=1) if levels else sound)
+        return torch.cat(sounds) if len(sounds) > 1 else sounds[0], said, units
 
     def _render(self, patch: Tensor, noise: Tensor) -> Tensor:
         return self._spoken(patch, noise)[0]
 
     def _render_with_targets(self, patch: Tensor, noise: Tensor) -> Tensor:
-        sound, passed, amplitudes = self._spoken(patch, noise)
-        units = self.table.to_units(patch)
-        drawn = self._drawn(noise).to(units)[:, : 4 * self.count]
-        targets = self.known.known(self.utterance(units, drawn), self.speaker, units)
-        levels = self._levels(passed, amplitudes).unflatten(1, (-1, LEVELS.size))
+        rows, said, units = self._spoken(patch, noise, levels=True)
+        sound, levels = rows.tensor_split((self.samples,), dim=1)
+        targets = self.known.known(said, self.speaker, units)
+        levels = levels.unflatten(1, (-1, LEVELS.size))
         targets[LEVELS.name] = Target(levels, torch.ones_like(levels[..., 0], dtype=torch.bool))
         return torch.cat((sound, pack(self.target_specs, targets).to(sound)), dim=1)
 
@@ -195,7 +209,27 @@ class Mouth(Synthesizer):
         twin = super()._compiled_twin(rows)
         for name in ("_moves", "_throat", "_passed", "_lips", "_levels", "_scaled"):
             setattr(twin, name, compiled(getattr(self, name), one_kernel=name == "_throat"))
+        # as many at once as stay in the processor's cache, in parts of one size
+        parts = -(-rows // _ROWS)
+        twin._rows = rows // parts if rows % parts == 0 else rows
         return twin
+
+
+class Moves(NamedTuple):
+    """All that moves slowly in n sounds; curves as `Grid` has them."""
+
+    phases: Tensor
+    """Of the voice, (n, 1, 4, segments)."""
+    periods: Tensor
+    """Samples of a cycle, about, (n, 1, 1, segments)."""
+    amplitudes: Tensor
+    """Of pulses and breath, (n, 2, 2, segments)."""
+    lips: Tensor
+    """What the lips let out, (n, 1, 2, segments)."""
+    opened: Tensor
+    """The energy of it in each frame, (n, frames)."""
+    shape: Shape
+    """Of the tract."""
 
 
 def _numbers(spectra: Tensor) -> Tensor:

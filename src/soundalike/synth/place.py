@@ -167,10 +167,9 @@ class Place(nn.Module, Bank):
         if noise.dim() > 1:  # backwards, so that it is not the noise that the voice has used, and again and again
             drawn = noise.flip(1).repeat(1, -(-self.period // self.samples)).to(sound)[:, : self.period]
             behind = self._numbers(torch.fft.rfft(drawn))
-        of_place = self.settings(units, drawn)
-        bins = self.period // 2
-        passed = torch.fft.rfft(sound, self.period)[:, :bins] * _complex(self.transfer(of_place))
-        heard = self.mixed(of_place, self._numbers(passed), behind)
+        settings = self.settings(units, drawn)
+        passed = torch.fft.rfft(sound, self.period)[:, : self.period // 2] * _complex(self.transfer(settings))
+        heard = self.mixed(settings, self._numbers(passed), behind)
         return torch.fft.irfft(_complex(heard), self.period)[:, : self.samples]
 
     def compiled_twin(self) -> Place:
@@ -203,7 +202,8 @@ class Place(nn.Module, Bank):
         colour = colour * (torch.exp(DECIBEL * knob["background.level"]) * power.rsqrt())
         if noise.dim() == 1:  # of each number of its spectrum it is period / 6, of a number that is drawn 1/3
             colour = colour * math.sqrt(0.5 * self.period)
-        cycles = knob["echo.delay"] * (self.sample_rate / self.period)  # from one bin to the next, (n, 1)
+        # an echo that came later would wrap around; from one bin to the next it turns by so many cycles, (n, 1)
+        cycles = (knob["echo.delay"] * self.sample_rate).clamp(max=float(self.tail)) / self.period
         index = torch.arange(gain.shape[1] - 1, device=units.device)
         place = torch.arange(RUN, device=units.device)
         points, turn, real = cycles * (RUN // 2 * index), cycles * (place // 2), place % 2 == 0

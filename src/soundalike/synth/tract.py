@@ -23,8 +23,6 @@ _ZERO = (900.0, 500.0)  # Hz: centre and half of the width of a nose's zero
 class Shape(NamedTuple):
     """The shape of n tracts, as coefficients of polynomials in the squared frequency."""
 
-    still: Tensor
-    """What does not move, as 1 / gain², (n, 2 bins)."""
     first: Tensor
     """Coefficient of f² in 1 / gain² of each moving formant, (n, 3, frames); that of 1 is 1."""
     second: Tensor
@@ -62,14 +60,21 @@ class Tract(nn.Module):
         self.highest = frames.sample_rate / 2
         self.formants = max(_MOVING, math.ceil(self.highest / _SPACING / _SHORTEST + 0.5))
 
+    def still(self, shorter: Tensor, damping: Tensor, brightness: Tensor) -> Tensor:
+        """What does not move, as 1 / gain²: the upper formants, and how the voice falls off, (n, 1, 2 bins).
+
+        Args:
+            shorter: octaves by which these tracts' formants lie higher than usual, (n, 1).
+            damping: octaves by which they are wider, (n, 1).
+            brightness: log2 Hz above which the voice falls off by 6 dB an octave, (n, 1).
+        """
+        numbers = torch.arange(_MOVING, self.formants, device=shorter.device)
+        first, second = _resonator((numbers + 0.5) * _SPACING * torch.exp2(shorter), torch.exp2(damping))
+        upper = 1.0 + self.squared * (first[..., None] + second[..., None] * self.squared)  # (n, formants, 2 bins)
+        return upper.prod(1, keepdim=True) * (1.0 + self.squared * torch.exp2(-2.0 * brightness)[..., None])
+
     def shape(
-        self,
-        formants: Tensor,
-        nose: Tensor,
-        noise: tuple[Tensor, Tensor, Tensor],
-        shorter: Tensor,
-        damping: Tensor,
-        brightness: Tensor,
+        self, formants: Tensor, nose: Tensor, noise: tuple[Tensor, Tensor, Tensor], shorter: Tensor, damping: Tensor
     ) -> Shape:
         """The shape that a tract takes.
 
@@ -80,35 +85,30 @@ class Tract(nn.Module):
                 (n, frames) each.
             shorter: octaves by which this tract's formants lie higher, (n, 1); the noise comes from a short tube
                 before a narrow passage, and lies higher by half as many.
-            damping: octaves by which its resonances are wider, (n, 1).
-            brightness: log2 Hz above which the voice falls off by 6 dB an octave, (n, 1).
+            damping: octaves by which its formants are wider, (n, 1).
         """
-        wider = torch.exp2(damping)
-        still = 1.0 + self.squared * torch.exp2(-2.0 * brightness)
-        for number in range(_MOVING, self.formants):
-            first, second = _resonator((number + 0.5) * _SPACING * torch.exp2(shorter), wider)
-            still = still * (1.0 + self.squared * (first + second * self.squared))
-        first, second = _resonator(torch.exp2(formants + shorter[..., None]), wider[..., None])
+        first, second = _resonator(torch.exp2(formants + shorter[..., None]), torch.exp2(damping)[..., None])
         amplitude, centre, width = noise
         middle = torch.exp2(centre + 0.5 * shorter).clamp(max=0.95 * self.highest).square()
         width = torch.exp2(width)
         # white noise keeps its energy: what passes is as wide as π / 4 of the width
         gain = amplitude * width.square() * (self.highest / (0.25 * math.pi * width)).sqrt()
         passage = torch.stack((gain, width.square() - 2.0 * middle, middle.square()), dim=1)
-        return Shape(still, first, second, nose, passage)
+        return Shape(first, second, nose, passage)
 
-    def passed(self, throat: Tensor, noise: Tensor, shape: Shape) -> Tensor:
+    def passed(self, throat: Tensor, noise: Tensor, still: Tensor, shape: Shape) -> Tensor:
         """What is heard at the lips.
 
         Args:
             throat: spectra of the throat's sound, (n, frames, 2 bins).
             noise: keys (n,), or spectra of white noise in [-1, 1], likewise.
+            still: as `still` returns it.
             shape: of the tract.
 
         Returns:
             Spectra (n, frames, 2 bins).
         """
-        power = shape.still[:, None]
+        power = still
         for first, second in zip(shape.first.unbind(1), shape.second.unbind(1), strict=True):
             power = power * (1.0 + self.squared * (first[..., None] + second[..., None] * self.squared))
         a, b, c = (each[..., None] for each in shape.passage.unbind(1))

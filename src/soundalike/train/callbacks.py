@@ -144,7 +144,7 @@ class CompiledRendering(Callback):
 
     def on_train_start(self, trainer: Trainer, learner: Learner) -> None:
         """Compiles, or says in one line why not."""
-        if getattr(learner.views, "voice", None) is None or not learner.training_settings.compiles(trainer.world_size):
+        if not learner.views.voices or not learner.training_settings.compiles(trainer.world_size):
             return
         self._say("compiling the renderer: half a minute, or seconds where it was done before …")
         try:
@@ -169,7 +169,6 @@ def compile_rendering(learner: Learner) -> float:
     Raises:
         CompilationError: there is no compiler, or it does not work.
     """
-    voice: Any = learner.views.voice
     rows = 2 * min(learner.training_settings.batch_size, learner.pairs_at_once)
-    seconds: float = voice.compile_rendering(rows, targets=learner.prediction is not None)
-    return seconds
+    predicts = learner.prediction is not None
+    return sum(voice.compile_rendering(rows, predicts and bool(voice.target_specs)) for voice in learner.views.voices)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule
@@ -12,6 +12,8 @@ from torch import Tensor
 from soundalike.core.errors import SoundalikeError
 from soundalike.data.training_clips import TrainingClips
 from soundalike.model.recipe import Recipe
+from soundalike.nn.head import Head
+from soundalike.nn.loss import Losses
 from soundalike.synth.targets import Target, together
 from soundalike.views.view import HELD_OUT, step_indices
 
@@ -42,12 +44,13 @@ class Learner(LightningModule):
         self.training_settings = recipe.training.counted(parts.views.pairs_per_epoch)
         self.views, self.frontend, self.head, self.objective = parts.views, parts.frontend, parts.head, parts.objective
         self.encoder, self.prediction = parts.encoder, parts.prediction
+        self.heads = torch.nn.ModuleDict(dict(parts.heads))
         self.clock = Clock()
         self._metrics: dict[str, float] = {}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser of the recipe."""
-        trained = (part for part in (self.encoder, self.head, self.prediction) if part is not None)
+        trained = (part for part in (self.encoder, self.head, self.prediction, self.heads) if part is not None)
         return self.training_settings.make_optimizer([weight for part in trained for weight in part.parameters()])
 
     def progress(self) -> float:
@@ -88,17 +91,18 @@ class Learner(LightningModule):
         return PAIRS_AT_ONCE if self.device.type == "cpu" else PAIRS_AT_ONCE_ON_GPU
 
     @torch.no_grad()
-    def inputs(self, indices: Tensor) -> tuple[Tensor, Tensor | None, dict[str, Target]]:
+    def inputs(self, indices: Tensor) -> Inputs:
         """What a step is computed from: the features of pairs, and what is known of them.
 
         Args:
             indices: indices of the pairs, int64 (n,).
 
         Returns:
-            Features of every first view, then of every second (2n, …); labels as `Batch` has them, where any has one;
-            and the targets of the same 2n views, where they are predicted.
+            Features, labels, identities and targets.
         """
-        firsts, seconds, labels, targets, seed = [], [], [], [], self.training_settings.seed
+        firsts, seconds, targets, seed = [], [], [], self.training_settings.seed
+        labels: list[Tensor] = []
+        identities: list[Tensor] = []
         with torch.autocast(self.device.type, enabled=False):
             for some in indices.split(self.pairs_at_once):
                 batch = self.views.batch(seed, some, targets=self.prediction is not None)
@@ -107,22 +111,58 @@ class Learner(LightningModule):
                 firsts.append(first)
                 seconds.append(second)
                 targets.append(batch.targets)
-                if batch.label is not None:
-                    labels.append(batch.label.to(self.device))
-        return torch.cat((*firsts, *seconds)), torch.cat(labels) if labels else None, together(targets)
+                for known, kept in ((batch.label, labels), (batch.identity, identities)):
+                    if known is not None:
+                        kept.append(known.to(self.device))
+        label, identity = (torch.cat(kept) if kept else None for kept in (labels, identities))
+        return Inputs(torch.cat((*firsts, *seconds)), label, identity, together(targets))
 
     def loss(self, indices: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the pairs with these indices (n,), and its parts."""
-        inputs, label, targets = self.inputs(indices)
-        last = self.encoder.stages(inputs)[-1]
-        outputs = self.head.read(self.encoder, last)  # (2n, size), or (2n * frames, size)
-        logits = self.head.classify(outputs) if self.objective.needs_labels else None
-        loss, parts = self.objective(*outputs.chunk(2), logits, label)
+        inputs = self.inputs(indices)
+        last = self.encoder.stages(inputs.features)[-1]
+        loss, parts = self._contrast(last, inputs, indices)
         if self.prediction is not None:
-            of_targets, more = self.prediction.loss(last, targets)
+            of_targets, more = self.prediction.loss(last, inputs.targets)
             parts = {**parts, "targets": of_targets.detach(), **more}
             loss = loss + of_targets
         return loss, parts
+
+    def _contrast(self, last: Tensor, inputs: Inputs, indices: Tensor) -> Losses:
+        """What the objective says of the last stage (2n, …); families with a head of their own are compared apart."""
+        if not self.heads:
+            return self._objective(self.head, last, inputs.label, inputs.identity)
+        family, names = self.views.family_of(indices), self.views.families
+        own = {names.index(name) for name in self.heads}
+        groups = {names[which]: family == which for which in sorted(own)}
+        groups[""] = ~torch.isin(family, torch.tensor(sorted(own)))
+        found: list[tuple[float, Losses]] = []
+        for name, chosen in groups.items():
+            rows = chosen.nonzero()[:, 0]
+            if not len(rows):
+                continue
+            head = self.heads[name] if name else self.head
+            assert isinstance(head, Head)
+            if len(rows) == len(indices):  # on a GPU nothing has to be copied there
+                return self._objective(head, last, inputs.label, inputs.identity)
+            rows = rows.to(last.device)
+            label, identity = (None if each is None else each[rows] for each in (inputs.label, inputs.identity))
+            some = last[torch.cat((rows, rows + len(indices)))]
+            found.append((len(rows) / len(indices), self._objective(head, some, label, identity)))
+        loss = torch.stack([share * each.loss for share, each in found]).sum()
+        parts = {
+            name: torch.stack([share * each.parts[name] for share, each in found]).sum() for name in found[0][1].parts
+        }
+        return Losses(loss, parts)
+
+    def _objective(self, head: Head, last: Tensor, label: Tensor | None, identity: Tensor | None) -> Losses:
+        outputs = head.read(self.encoder, last)  # (2n, size), or (2n * frames, size)
+        logits = head.classify(outputs) if self.objective.needs_labels else None
+        frames = len(outputs) // len(last)
+        if identity is not None and frames > 1:  # a frame's positives are the same frames of the other takes
+            identity = (identity[:, None] * frames + torch.arange(frames, device=identity.device)).flatten()
+        losses: Losses = self.objective(*outputs.chunk(2), logits, label, identity)
+        return losses
 
     def _rate(self) -> float:
         return float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
@@ -143,6 +183,19 @@ class Learner(LightningModule):
     def metrics(self) -> dict[str, float]:
         """The last value of everything that was measured, in this sitting of the run or an earlier one."""
         return self._metrics | {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+
+
+class Inputs(NamedTuple):
+    """What a step is computed from, for n pairs."""
+
+    features: Tensor
+    """Of every first view, then of every second (2n, …)."""
+    label: Tensor | None
+    """As `Batch` has it, where any pair has one."""
+    identity: Tensor | None
+    """As `Batch` has it."""
+    targets: dict[str, Target]
+    """Of the same 2n views, where they are predicted."""
 
 
 class Clock:

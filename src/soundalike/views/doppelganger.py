@@ -16,7 +16,7 @@ from soundalike.core import random
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.synth import GROUPS, Synthesizer
 from soundalike.synth.targets import Target, TargetSpec, of_both_views
-from soundalike.views.view import HELD_OUT, Batch, Views, in_a_row, on_device, step_indices
+from soundalike.views.view import HELD_OUT, Batch, Views, identities, in_a_row, on_device, step_indices
 
 LOWEST_KNOB = 1e-6  # the paper's lower clip; the upper is 1
 
@@ -24,6 +24,10 @@ LOWEST_KNOB = 1e-6  # the paper's lower clip; the upper is 1
 _THETA, _FIRST, _SECOND, _FIRST_NOISE, _SECOND_NOISE, _FIRST_AUGMENT, _SECOND_AUGMENT = range(2, 9)
 _FIRST_FEATURES, _SECOND_FEATURES = 9, 10
 _FIRST_MIX, _SECOND_MIX = 11, 12
+_FIRST_ANEW, _SECOND_ANEW = 13, 14
+_ORIGINAL_NOISE = 15
+ANEW = "new"
+"""What δ is where each view draws the knobs of a group anew, whatever the other one has."""
 NOISES = ("view", "pair", "fixed")
 
 
@@ -54,13 +58,16 @@ class _Rendered(NamedTuple):
 class Doppelgangers(Views):
     """Pairs of soundalikes: view = clip(θ + δ·N(0, I), 1e-6, 1), twice and independently, for a random patch θ.
 
+    Where δ of a group is ``new``, each view draws the group's knobs anew instead, as it does θ: what differs widely
+    there means nothing, such as who says a word, or in which room.
+
     Sounds are counted, not drawn one after the other, as `Views` says.
 
     Args:
         voice: what renders the patches.
         delta: size of the nudges in knob positions, in (0, 1]: one number for every knob (the paper), or a mapping
-            from group (``pitch``, ``envelope``, ``modulation``, ``timbre``, ``level``, ``phase``) to a number in
-            [0, 1]; a group that is not named has ``other``, or 0.25 where that is not given either.
+            from group (``pitch``, ``envelope``, ``modulation``, ``timbre``, ``level``, ``phase`` …) to a number in
+            [0, 1] or ``new``; a group that is not named has ``other``, or 0.25 where that is not given either.
         uniform_in: ``units`` or ``knobs``, as in `Synthesizer.spread`.
         noise: ``view`` gives each view noise of its own, ``pair`` one noise to both, ``fixed`` one noise to every
             sound of every batch, as the paper's renderer does.
@@ -72,23 +79,28 @@ class Doppelgangers(Views):
         mix: how many decibels quieter than a view another sound of the stream is that is added to it, the lowest and
             the highest of a range; no other sound where not given. First views hear a neighbour by index, second
             views the next but one, both scaled to the same peak before.
+        takes: views of one θ, a power of two from 2 on: ``takes / 2`` pairs in a row have the same θ. The objective
+            has to know of it, as ``multi-positive`` does.
 
     Raises:
-        SoundalikeError: delta, pool, mix or an augmentation's argument is out of its range, or a name is unknown.
+        SoundalikeError: delta, pool, mix, takes or an augmentation's argument is out of its range, or a name is
+            unknown.
     """
 
     deltas: Tensor
+    anew: Tensor
 
     def __init__(
         self,
         voice: Synthesizer,
-        delta: float | Mapping[str, float] = 0.25,
+        delta: float | Mapping[str, float | str] = 0.25,
         uniform_in: str = "units",
         noise: str = "view",
         augment: list[Any] | None = None,
         pool: int | None = None,
         augment_features: list[Any] | None = None,
         mix: tuple[float, float] | None = None,
+        takes: int = 2,
     ) -> None:
         streams = (_FIRST_AUGMENT, _SECOND_AUGMENT, _FIRST_FEATURES, _SECOND_FEATURES)
         super().__init__(voice.sample_rate, augment, augment_features, streams)
@@ -100,12 +112,25 @@ class Doppelgangers(Views):
             raise SoundalikeError(
                 f"mix is {list(mix)}: give the lowest and the highest number of decibels, from 0 on."
             )
+        if isinstance(takes, bool) or not isinstance(takes, int) or takes < 2 or takes & (takes - 1):
+            raise SoundalikeError(f"takes is {takes!r}: give a power of two, such as 2 or 4.")
         self.mix = None if mix is None else (float(mix[0]), float(mix[1]))
         voice.spread(torch.zeros(0, voice.size), uniform_in)  # says which names there are
         self.voice, self.uniform_in, self.noise, self.pool = voice, uniform_in, noise, pool
+        self.takes = takes
         by_group = group_deltas(delta)
-        deltas = [by_group[spec.group] for spec in voice.specs]
+        own: list[float | str] = [by_group[spec.group] for spec in voice.specs]
+        deltas = [0.0 if isinstance(each, str) else each for each in own]
         self.register_buffer("deltas", torch.tensor(deltas, dtype=torch.float32), persistent=False)
+        self.register_buffer("anew", torch.tensor([each == ANEW for each in own]), persistent=False)
+        self._draws_anew = ANEW in own
+        if not self._draws_anew and not any(deltas):
+            raise SoundalikeError("delta is 0 for every group: both views would be the same sound; raise one of them.")
+
+    @property
+    def voices(self) -> tuple[Synthesizer, ...]:
+        """The voice."""
+        return (self.voice,)
 
     @property
     def target_specs(self) -> tuple[TargetSpec, ...]:
@@ -141,18 +166,21 @@ class Doppelgangers(Views):
             audio = self.voice(patches, noise_seed=noise)
         audio = self._augmented(self._mixed(audio, rendered, seed, indices), seed, indices)
         first, second = audio.chunk(2)  # (n, samples) each
-        return Batch(first, second, None, of_both_views(known, rendered.rows))
+        identity = None if self.takes == 2 else identities(indices, self.takes)
+        return Batch(first, second, None, identity, of_both_views(known, rendered.rows))
 
     def _with_others(self, indices: Tensor) -> _Rendered:
         """What is rendered for the pairs with these indices where other sounds are mixed into them."""
-        low, high = int(indices[0]), int(indices[-1]) + 1
-        low, high, count = low - low % 4, high + -high % 4, len(indices)
+        low, high, pairs = int(indices[0]), int(indices[-1]) + 1, self.takes // 2
+        four = 4 * pairs
+        low, high, count = low - low % four, high + -high % four, len(indices)
         # The sounds that go with four in a row, from a multiple of four on, are among these four.
         if in_a_row(indices) and (self.pool is None or high <= self.pool or low >= HELD_OUT):
             start = int(indices[0]) - low
             place = torch.arange(start, start + count, device=self.deltas.device)
-            return _Rendered(torch.arange(low, high), slice(start, start + count), place ^ 1, place ^ 2)
-        others = [self._pooled(indices ^ step) for step in (1, 2)]
+            rows = slice(start, start + count)
+            return _Rendered(torch.arange(low, high), rows, place ^ pairs, place ^ (2 * pairs))
+        others = [self._pooled(indices ^ step) for step in (pairs, 2 * pairs)]
         here = {each: row for row, each in enumerate(indices.tolist())}
         missing = sorted({each for other in others for each in other.tolist()} - here.keys())
         here |= {each: count + row for row, each in enumerate(missing)}
@@ -179,14 +207,29 @@ class Doppelgangers(Views):
 
     def patches(self, seed: int, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The two patches (n, size) of each pair, without rendering them."""
-        theta, *nudges = random.keys(seed, self._pooled(indices), stream=(_THETA, _FIRST, _SECOND))  # (n,) each
-        nudge = random.normal(torch.cat(nudges), self.voice.size).unflatten(0, (2, -1))
-        first, second = (self._theta(theta) + self.deltas * nudge).clamp(LOWEST_KNOB, 1.0)
+        indices = self._pooled(indices)
+        streams = (_THETA, _FIRST, _SECOND, *((_FIRST_ANEW, _SECOND_ANEW) if self._draws_anew else ()))
+        theta, *others = random.keys(seed, indices, stream=streams)  # (n,) each
+        if self.takes > 2:
+            theta = random.keys(seed, identities(indices, self.takes), stream=_THETA)
+        nudge = random.normal(torch.cat(others[:2]), self.voice.size).unflatten(0, (2, -1))
+        both = (self._theta(theta) + self.deltas * nudge).clamp(LOWEST_KNOB, 1.0)  # (2, n, size)
+        if self._draws_anew:
+            fresh = self._theta(torch.cat(others[2:])).unflatten(0, (2, -1))
+            both = torch.where(self.anew, fresh, both)
+        first, second = both
         return first, second
 
     def theta(self, seed: int, indices: Tensor) -> Tensor:
         """The patches (n, size) that the views are nudged from. Training never hears them."""
-        return self._theta(random.keys(seed, self._pooled(indices), stream=_THETA))
+        return self._theta(random.keys(seed, identities(self._pooled(indices), self.takes), stream=_THETA))
+
+    def originals(self, seed: int, indices: Tensor) -> Tensor:
+        """As `Views.originals`: sounds of the patches that pairs are varied from."""
+        indices = on_device(indices, self.deltas.device)
+        return self.voice(
+            self.theta(seed, indices), noise_seed=random.keys(seed, indices, stream=_ORIGINAL_NOISE).long()
+        )
 
     def _theta(self, key: Tensor) -> Tensor:
         """Patches (n, size) from a key of each (n,)."""
@@ -206,14 +249,14 @@ class Doppelgangers(Views):
         return random.keys(seed, indices, stream=streams).flatten().long()
 
 
-def group_deltas(delta: float | Mapping[str, float]) -> dict[str, float]:
+def group_deltas(delta: float | Mapping[str, float | str]) -> dict[str, float | str]:
     """δ of every group.
 
     Args:
         delta: one number in (0, 1], or a mapping as `Doppelgangers` takes it.
 
     Returns:
-        A number for each of `GROUPS`.
+        A number, or `ANEW`, for each of `GROUPS`.
 
     Raises:
         SoundalikeError: a number is out of its range, or a group is unknown.
@@ -225,9 +268,9 @@ def group_deltas(delta: float | Mapping[str, float]) -> dict[str, float]:
     for group, value in delta.items():
         if group not in (*GROUPS, "other"):
             raise SoundalikeError(f"delta names the group {group!r}: {nearest(str(group), (*GROUPS, 'other'))}")
+        if value == ANEW:
+            continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
-            raise SoundalikeError(f"delta.{group} is {value!r}: give a number from 0 to 1.")
-    by_group = {group: float(delta.get(group, delta.get("other", 0.25))) for group in GROUPS}
-    if not any(by_group.values()):
-        raise SoundalikeError("delta is 0 for every group: both views would be the same sound; raise one of them.")
-    return by_group
+            raise SoundalikeError(f"delta.{group} is {value!r}: give a number from 0 to 1, or new.")
+    by_group = {group: delta.get(group, delta.get("other", 0.25)) for group in GROUPS}
+    return {group: value if value == ANEW else float(value) for group, value in by_group.items()}

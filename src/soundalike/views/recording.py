@@ -117,7 +117,9 @@ class RecordedViews(Views):
         with_label, without = (self.labels >= 0).nonzero()[:, 0], (self.labels < 0).nonzero()[:, 0]
         self._interleave: Interleave | None = None
         if labelled is not None:
-            interleave = Interleave("views.labelled", labelled)
+            if isinstance(labelled, bool) or not 0.0 <= labelled <= 1.0:
+                raise SoundalikeError(f"views.labelled is {labelled!r}: give a part of the pairs, from 0 to 1.")
+            interleave = Interleave("views.labelled", (labelled, 1.0 - labelled))
             # where all clips are of one kind, there is nothing to interleave
             self._interleave = interleave if len(with_label) and len(without) else None
         self._of_all = EpochShuffle(torch.arange(len(clips)), _ORDER)
@@ -135,7 +137,7 @@ class RecordedViews(Views):
         """Pairs in which every clip is shown once; where labelled ones have a part of their own, every other one."""
         if self._interleave is None:
             return len(self.clips)
-        return self._interleave.pairs_for(len(self._of_kinds[1].members)) or len(self.clips)
+        return self._interleave.pairs_for(1, len(self._of_kinds[1].members)) or len(self.clips)
 
     def batch(self, seed: int, indices: Tensor, targets: bool = False) -> Batch:
         """As `Views.batch`; nothing but the label is known of a recording."""
@@ -150,9 +152,10 @@ class RecordedViews(Views):
         """Which clip each pair shows, int64 (n,)."""
         if self._interleave is None:
             return self._of_all(seed, indices)
-        first, place = self._interleave(indices)
+        kind, place = self._interleave(indices)
         clip = torch.empty_like(indices)
-        for chosen, shuffle in zip((first, ~first), self._of_kinds, strict=True):
+        for which, shuffle in enumerate(self._of_kinds):
+            chosen = kind == which
             if chosen.any():
                 clip[chosen] = shuffle(seed, place[chosen])
         return clip

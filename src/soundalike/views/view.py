@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from soundalike.core import random
 from soundalike.core.errors import SoundalikeError
+from soundalike.synth import Synthesizer
 from soundalike.synth.targets import Target, TargetSpec
 from soundalike.views.augment.compose import Compose
 
@@ -27,6 +29,9 @@ class Batch(NamedTuple):
     """(n, samples) audio, augmented where the views are."""
     label: Tensor | None = None
     """Index of each sound's class, int64 (n,), -1 where it has none or keeps it back; None where no sound has one."""
+    identity: Tensor | None = None
+    """Index of what each pair is a take of, int64 (n,): pairs with the same index are takes of one sound; None where
+    every pair is of another."""
     targets: Mapping[str, Target] = MappingProxyType({})
     """What is known of all first, then of all second views (2n rows), by the name of the target, before anything is
     mixed in or augmented; nothing where it was not asked for."""
@@ -50,6 +55,9 @@ class Views(nn.Module):
         SoundalikeError: an augmentation is unknown, out of its range, or of the other kind.
     """
 
+    takes = 2
+    """Views of one identity that are in the stream, in a row."""
+
     def __init__(
         self,
         sample_rate: int,
@@ -70,10 +78,46 @@ class Views(nn.Module):
             )
         self._audio_streams, self._feature_streams = streams[:2], streams[2:]
 
+    @classmethod
+    def takes_recordings(cls, arguments: Mapping[str, Any]) -> bool:
+        """Whether views that are made with these arguments need recordings."""
+        return "clips" in inspect.signature(cls).parameters
+
     @property
     def pairs_per_epoch(self) -> int | None:
         """Pairs in which every recording is shown once; None where there are no recordings."""
         return None
+
+    @property
+    def voices(self) -> tuple[Synthesizer, ...]:
+        """What renders the sounds; nothing where all are recordings."""
+        return ()
+
+    @property
+    def own_heads(self) -> Mapping[str, Mapping[str, Any]]:
+        """For each family with a head of its own the arguments in which that differs from the recipe's head."""
+        return MappingProxyType({})
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Names of the families that the pairs come from; none where all come from one source."""
+        return ()
+
+    def family_of(self, indices: Tensor) -> Tensor:
+        """Which of `families` each pair comes from, int64 (n,)."""
+        return torch.zeros_like(indices)
+
+    def originals(self, seed: int, indices: Tensor) -> Tensor:
+        """The sounds that pairs are varied from, which no training meets: (n, samples).
+
+        Args:
+            seed: seed of the stream of pairs.
+            indices: indices of the pairs, int64 (n,).
+
+        Raises:
+            SoundalikeError: the views are of recordings.
+        """
+        raise SoundalikeError("this needs a synthesizer, and the recipe hears recordings: give one that has a voice.")
 
     @property
     def target_specs(self) -> tuple[TargetSpec, ...]:
@@ -124,6 +168,19 @@ class Views(nn.Module):
         indices = on_device(indices, like.device)
         keys = random.keys(seed, indices, stream=streams)  # (2, n)
         return random.uniform(keys.flatten(), augmentation.numbers)
+
+
+def identities(indices: Tensor, takes: int) -> Tensor:
+    """Index of what each pair is a take of: ``takes / 2`` pairs in a row are takes of one, int64 (n,).
+
+    Args:
+        indices: indices of the pairs, int64 (n,).
+        takes: views of one identity, an even number.
+    """
+    if takes == 2:
+        return indices
+    start = torch.where(indices < HELD_OUT, 0, HELD_OUT)
+    return start + (indices - start) // (takes // 2)
 
 
 def step_indices(step: int, rank: int, ranks: int, batch_size: int) -> Tensor:

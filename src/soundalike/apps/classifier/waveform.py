@@ -9,7 +9,7 @@ _FRAME = 0.02  # seconds
 _AUDIBLE = 40.0
 """dB below the loudest frame, from where on what comes before and after a sound is taken for quiet.
 
-On the development set (words, notes, drums, events; ten clips a class), 0.3 s of quiet before every clip cost 8 to 28
+On synthetic words, notes, drums and events of games (ten clips a class), 0.3 s of quiet before every clip cost 8 to 28
 points without trimming and 0 to 6 with it; clips without quiet lost nothing. 30 and 50 dB did as well.
 """
 

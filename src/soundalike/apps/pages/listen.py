@@ -6,12 +6,11 @@ import base64
 import inspect
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import Any
 
 import numpy as np
 import torch
@@ -35,8 +34,10 @@ from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import check_file, write_whole
 from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, LogMelStatistics
 from soundalike.model.model import SoundModel
-from soundalike.model.recipe import SECTIONS, Recipe
-from soundalike.synth import Synthesizer
+from soundalike.model.parts import SECTIONS
+from soundalike.model.recipe import Recipe
+from soundalike.synth import VOICES, Synthesizer
+from soundalike.views import Doppelgangers
 from soundalike.views.view import HELD_OUT
 
 CROWD = 200  # further pairs: their sounds say where 0 is and how near unrelated sounds are
@@ -89,23 +90,53 @@ def listen(recipe: Recipe, out: str | Path, model: SoundModel | None = None, cou
         raise SoundalikeError(f"seed is {seed}: give a whole number from 0 to {(1 << 32) - 1}.")
     check_file(out, "pairs.html", make=True)
     parts = recipe.build()
-    views, model = parts.doppelgangers, SoundModel(recipe, parts) if model is None else model
-    voice = views.voice
-    with torch.no_grad():
-        indices = HELD_OUT + torch.arange(count + CROWD)  # no run trains on these
-        pairs, patches = views.batch(seed, indices), views.patches(seed, indices[:count])
-        changes = [differences(voice, *both) for both in zip(*patches, strict=True)]
-    sounds = torch.cat((pairs.first, pairs.second)).numpy()  # (2 (count + CROWD), samples)
+    views, model = parts.synthetic, SoundModel(recipe, parts) if model is None else model
+    shown, crowd = _drawn(views, count, seed)
+    first, second = (torch.cat([getattr(pair, view) for pair in shown] + [getattr(crowd, view)]) for view in "ab")
+    rate = parts.frontend.sample_rate
+    sounds = torch.cat((first, second)).numpy()  # (2 (count + CROWD), samples)
     baseline = LogMelStatistics()
-    resampled = [read.prepare(sound, voice.sample_rate, baseline.sample_rate) for sound in sounds]
+    resampled = [read.prepare(sound, rate, baseline.sample_rate) for sound in sounds]
     name = f"{'trained' if model.training else 'untrained'} encoder"
-    vectors = {name: model.embed(sounds, voice.sample_rate), LOG_MEL_STATISTICS: baseline(resampled)}
+    vectors = {name: model.embed(sounds, rate), LOG_MEL_STATISTICS: baseline(resampled)}
     scores = [likeness(name, x[: count + CROWD], x[count + CROWD :], count) for name, x in vectors.items()]
-    shown = zip(pairs.first, pairs.second, changes, strict=False)  # as many as there are changes
-    sections = [_pair(i, voice, torch.stack(both), found, scores) for i, (*both, found) in enumerate(shown)]
+    sections = [_pair(i, pair, scores) for i, pair in enumerate(shown)]
     page = _page(recipe, model, views, scores, "\n".join(sections), seed)
     write_whole(out, page, "the page")
     return out
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs of one family, or of several where none is shown."""
+
+    a: Tensor
+    """First views, (n, samples)."""
+    b: Tensor
+    """Second views, (n, samples)."""
+    family: str = ""
+    voice: Synthesizer | None = None
+    changes: Sequence[Change] = ()
+    """What differs, where this is one pair."""
+
+
+def _drawn(views: Mapping[str, Doppelgangers], count: int, seed: int) -> tuple[list[_Pairs], _Pairs]:
+    """The pairs that are shown, by turns one of each family, and those of the crowd."""
+    shown: list[_Pairs] = []
+    crowd: list[_Pairs] = []
+    with torch.no_grad():
+        for place, (family, source) in enumerate(views.items()):
+            own, others = ((total + len(views) - 1 - place) // len(views) for total in (count, CROWD))
+            indices = HELD_OUT + torch.arange(own + others)  # no run trains on these
+            batch, patches = source.batch(seed, indices), source.patches(seed, indices[:own])
+            for pair in range(own):
+                changes = differences(source.voice, patches[0][pair], patches[1][pair])
+                a, b = (view[pair : pair + 1] for view in (batch.first, batch.second))
+                shown.append(_Pairs(a, b, family, source.voice, changes))
+            crowd.append(_Pairs(batch.first[own:], batch.second[own:]))
+    order = sorted(range(count), key=lambda i: [pair.family for pair in shown[:i]].count(shown[i].family))
+    together = _Pairs(torch.cat([some.a for some in crowd]), torch.cat([some.b for some in crowd]))
+    return [shown[i] for i in order], together
 
 
 def likeness(name: str, first: np.ndarray, second: np.ndarray, count: int) -> Likeness:
@@ -135,8 +166,11 @@ def likeness(name: str, first: np.ndarray, second: np.ndarray, count: int) -> Li
     )
 
 
-def _pair(index: int, voice: Synthesizer, sounds: Tensor, changes: list[Change], scores: list[Likeness]) -> str:
+def _pair(index: int, pair: _Pairs, scores: list[Likeness]) -> str:
+    voice, changes, sounds = pair.voice, pair.changes, torch.cat((pair.a, pair.b))
+    assert voice is not None
     number, heard = index + 1, [change for change in changes if change.heard >= HEARD]
+    called = f"Pair {number}: {escape(pair.family)}" if pair.family else f"Pair {number}"
     items = "".join(
         f'<li title="{escape(c.spec.name)}"><span><b>{escape(label(c.spec, voice.specs))}</b>: {escape(c.words)} '
         f'<span class="tag">{escape(c.spec.group)}</span></span><span class="db">{c.heard:.1f} dB</span></li>'
@@ -161,7 +195,7 @@ def _pair(index: int, voice: Synthesizer, sounds: Tensor, changes: list[Change],
         for view, sound, picture in zip("AB", sounds, spectrograms(sounds, voice.sample_rate), strict=True)
     )
     return f"""<section class="pair" aria-labelledby="pair-{number}">
-<div class="head"><h2 id="pair-{number}">Pair {number}</h2><p>{escape(most)}</p>
+<div class="head"><h2 id="pair-{number}">{called}</h2><p>{escape(most)}</p>
 <button type="button" aria-label="Play pair {number}: A, then B" hidden>Play A, then B</button></div>
 <div class="views">{figures}</div>
 <div class="facts"><div><h3>From A to B</h3><ul class="changes">{items}</ul>
@@ -188,27 +222,23 @@ def _score(score: Likeness, index: int) -> str:
     )
 
 
-def _page(recipe: Recipe, model: SoundModel, views: Any, scores: list[Likeness], sections: str, seed: int) -> str:
-    voice, words, objective = views.voice, vocabulary(), dict(recipe.sections["objective"])
-    deltas: dict[str, list[float]] = {}
-    for spec, delta in zip(voice.specs, views.deltas.tolist(), strict=True):
-        deltas.setdefault(spec.group, []).append(delta)
-    groups = "".join(
-        f'<tr><th scope="row">{escape(group)}</th><td>{" to ".join(f"{v:.3g}" for v in sorted({min(own), max(own)}))}'
-        f"</td><td>{len(own)}</td><td>{escape(words['groups'].get(group, ''))}</td></tr>"
-        for group, own in deltas.items()
-    )
-    made = [words["noise"].get(views.noise, "")]
-    if views.mix is not None:
-        low, high = views.mix
-        made.append(f"Another sound is mixed into each, {low:g} to {high:g} dB quieter.")
-    if augment := recipe.sections["views"].get("augment"):
-        kinds = [str(item.get("name") if isinstance(item, Mapping) else item) for item in augment]
-        made.append(f"Then each view is changed by {', '.join(kinds)}, each by numbers of its own.")
+def _page(
+    recipe: Recipe,
+    model: SoundModel,
+    views: Mapping[str, Doppelgangers],
+    scores: list[Likeness],
+    sections: str,
+    seed: int,
+) -> str:
+    objective = dict(recipe.sections["objective"])
+    groups = "".join(_groups(family, source) for family, source in views.items())
+    made = [f"{f'{family}: ' if family else ''}{_made(source)}" for family, source in views.items()]
+    named = {kind: name for name, kind in VOICES.items()}
+    kinds = [f"<b>{escape(named[type(source.voice)])}</b> of {source.voice.size} knobs" for source in views.values()]
     called = objective.pop("name")
     about = (inspect.getdoc(SECTIONS["objective"][called]) or "").split("\n\n")[0].replace("`", "")
     if recipe.training.predicts:
-        known = ", ".join(spec.name for spec in recipe.build().doppelgangers.target_specs)
+        known = ", ".join(sorted({spec.name for source in views.values() for spec in source.target_specs}))
         about += f" Beside that it learns to predict what the synthesizer knows of each sound: {known}."
     settings = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in objective.items())
     encoder = (
@@ -225,8 +255,7 @@ def _page(recipe: Recipe, model: SoundModel, views: Any, scores: list[Likeness],
     return Template(piece("listen.html")).substitute(
         title=f"Soundalikes of {escape(recipe.name)}",
         style=piece("listen.css"),
-        voice=escape(recipe.sections["voice"]["name"]),
-        knobs=voice.size,
+        voices=" or ".join(kinds),
         noise=escape(" ".join(made)),
         deltas=groups,
         objective=f"<b>{escape(called)}</b>: {escape(about)}" + (f" ({escape(settings)})" if settings else ""),
@@ -238,6 +267,32 @@ def _page(recipe: Recipe, model: SoundModel, views: Any, scores: list[Likeness],
         pairs=sections,
         footer=f"soundalike {soundalike.__version__} · recipe {escape(recipe.name)} · sounds of seed {seed}",
     )
+
+
+def _groups(family: str, views: Doppelgangers) -> str:
+    """Rows of the table of δ."""
+    sizes: dict[str, list[str]] = {}
+    for spec, delta, anew in zip(views.voice.specs, views.deltas.tolist(), views.anew.tolist(), strict=True):
+        sizes.setdefault(spec.group, []).append("drawn anew" if anew else f"{delta:.3g}" if delta else "0: the same")
+    about = vocabulary()["groups"]
+    named = f"{escape(family)}: " if family else ""
+    return "".join(
+        f'<tr><th scope="row">{named}{escape(group)}</th><td>{" to ".join(sorted(set(own)))}'
+        f"</td><td>{len(own)}</td><td>{escape(about.get(group, ''))}</td></tr>"
+        for group, own in sizes.items()
+    )
+
+
+def _made(views: Doppelgangers) -> str:
+    """How views come from patches, in sentences."""
+    said = [vocabulary()["noise"].get(views.noise, "")]
+    if views.mix is not None:
+        low, high = views.mix
+        said.append(f"Another sound is mixed into each, {low:g} to {high:g} dB quieter.")
+    if views.augmentation is not None:
+        kinds = ", ".join(prefix.split(".")[1] for prefix in views.augmentation.prefixes)
+        said.append(f"Then each view is changed by {kinds}, each by numbers of its own.")
+    return " ".join(said)
 
 
 def _signed(value: float) -> str:
