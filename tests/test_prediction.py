@@ -134,17 +134,17 @@ def test_only_what_is_known_is_a_target() -> None:
     with pytest.raises(SoundalikeError, match=r"training\.targets are what a synthesizer knows"):
         Recipe("x", {"training": {"targets": 1.0, "steps": 1}}).build()
     with pytest.raises(SoundalikeError, match=r"--instrument voice, or --targets 0"):
-        Recipe.load("ears-cpu").override({"voice.instrument": "parametric"}).build()
+        Recipe.load("scenes-cpu").override({"voice.instrument": "parametric"}).build()
     with pytest.raises(SoundalikeError, match=r"training\.targets names 'spectra': did you mean 'spectrum'"):
-        Recipe.load("ears-cpu").override({"training.targets": {"spectra": 1.0}}).build()
+        Recipe.load("scenes-cpu").override({"training.targets": {"spectra": 1.0}}).build()
     with pytest.raises(SoundalikeError, match=r"training\.targets is -1"):
-        Recipe.load("ears-cpu").override({"targets": -1.0}).training  # noqa: B018
+        Recipe.load("scenes-cpu").override({"targets": -1.0}).training  # noqa: B018
     with pytest.raises(SoundalikeError, match="frame every 10 ms"):
         TargetPrediction(ResNet18(width=4), LogMel(hop=0.02), SPECS)
 
 
 def test_a_target_of_weight_0_is_not_predicted() -> None:
-    recipe = Recipe.load("ears-cpu").override({"training.targets": {"sources": 2.0, "spectrum": 0.0}})
+    recipe = Recipe.load("scenes-cpu").override({"training.targets": {"sources": 2.0, "spectrum": 0.0}})
     prediction = recipe.build().prediction
     assert prediction is not None
     assert prediction.weights == {"sources": 2.0}
@@ -228,7 +228,7 @@ def test_the_loss_against_a_slow_one() -> None:
 
 
 def test_an_encoder_learns_to_say_what_it_hears() -> None:
-    recipe = Recipe.load("ears-cpu").override(
+    recipe = Recipe.load("scenes-cpu").override(
         {"training.batch_size": 16, "training.steps": 12, "encoder.width": 8, "encoder.max_channels": 8}
     )
     learner = Learner(recipe)
@@ -250,7 +250,7 @@ def test_an_encoder_learns_to_say_what_it_hears() -> None:
 
 
 def test_targets_stay_with_their_views_however_a_batch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    learner = Learner(Recipe.load("ears-cpu"))
+    learner = Learner(Recipe.load("scenes-cpu"))
     inputs, _, _, whole = learner.inputs(torch.arange(8))
     monkeypatch.setattr("soundalike.train.step.PAIRS_AT_ONCE", 4)
     again, _, _, parts = learner.inputs(torch.arange(8))

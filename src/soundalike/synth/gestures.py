@@ -71,7 +71,7 @@ class Gestures(NamedTuple):
         borders, end = torch.stack((said.start, opens), dim=2).flatten(1), said.end[:, -1:]
         return cls(
             torch.cat((said.start, end), dim=1),
-            said.formants - said.formants.new_tensor(_REST)[:, None],
+            said.formants - _rest(said.formants),
             _jumps(nasal.to(end)[:, None]),
             (stop | fricative).to(end),
             torch.stack((said.centre, said.width), dim=1),
@@ -113,8 +113,7 @@ class Gestures(NamedTuple):
         # before the first segment and after the last the tongue stays
         inside = time.clamp(min=0.0).maximum(self.borders[:, :1]).minimum(self.borders[:, -1:])  # (n, times)
         weight = -_steps(inside[:, None], self.borders, half[..., None]).diff(dim=1)  # (n, segments, times)
-        rest = self.formants.new_tensor(_REST)[:, None]
-        return rest + (self.formants @ weight) / (weight.sum(1, keepdim=True) + _LEAST)
+        return _rest(self.formants) + (self.formants @ weight) / (weight.sum(1, keepdim=True) + _LEAST)
 
     def passage(self, time: Tensor) -> tuple[Tensor, Tensor]:
         """Centre and width of the noise in log2 Hz, (n, times) each: those of the nearest noise."""
@@ -138,3 +137,9 @@ def _steps(time: Tensor, border: Tensor, half: float | Tensor) -> Tensor:
     """From 0 to 1 within ``half`` seconds to either side of each border: (n, borders) -> (n, borders, times)."""
     x = ((time - border[..., None]) / half).clamp(-1.0, 1.0)
     return 0.5 + x * (0.75 - 0.25 * x * x)
+
+
+def _rest(like: Tensor) -> Tensor:
+    """Formants of a tract at rest in log2 Hz, (3, 1)."""
+    # filled in on the device: a table would have to be copied there
+    return torch.stack([torch.full((1,), octaves, dtype=like.dtype, device=like.device) for octaves in _REST])

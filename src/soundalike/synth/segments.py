@@ -149,6 +149,9 @@ def by_kind(values: tuple[float, ...], kind: Tensor, like: Tensor) -> Tensor:
     Args:
         values: one for each of `KINDS`.
         kind: indices of `KINDS`, (n, segments).
-        like: of the type to return.
+        like: tensor of the type to return.
     """
-    return like.new_tensor(values)[kind]
+    found = torch.full(kind.shape, values[0], dtype=like.dtype, device=like.device)
+    for index, value in enumerate(values[1:], 1):  # a table of the values would have to be copied to the device
+        found = torch.where(kind == index, value, found)
+    return found

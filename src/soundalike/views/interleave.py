@@ -68,6 +68,11 @@ class Interleave:
         before = periods * torch.tensor(self.counts)[source] + self._before[place, source]
         return source, start + before * self.turn + rest
 
+    @property
+    def schedule(self) -> Tensor:
+        """Source of each turn of a period, int64 (turns,); after the last turn it begins again."""
+        return self._schedule
+
     def pairs_for(self, source: int, count: int) -> int | None:
         """Pairs that bring so many of one source; None where none comes from it.
 

@@ -14,7 +14,7 @@ from soundalike.synth import Synthesizer
 from soundalike.synth.targets import Target, TargetSpec, unknown
 from soundalike.views.interleave import Interleave
 from soundalike.views.recording import RecordedViews
-from soundalike.views.view import Batch, Views, identities
+from soundalike.views.view import HELD_OUT, Batch, Views, in_a_row, on_device
 
 
 class _Part(NamedTuple):
@@ -46,7 +46,7 @@ class InterleavedViews(Views):
         SoundalikeError: sounds of voices differ in length, or two voices declare different targets by one name.
     """
 
-    place: Tensor
+    schedule: Tensor
 
     def __init__(
         self, sources: Mapping[str, Views], interleave: Interleave, sample_rate: int, samples: int | None = None
@@ -70,8 +70,7 @@ class InterleavedViews(Views):
         length = next(iter(lengths.values()), 0)
         self.seconds = length / sample_rate
         self.samples = samples or length
-        # so that the module knows its device without a parameter
-        self.register_buffer("place", torch.zeros(0), persistent=False)
+        self.register_buffer("schedule", interleave.schedule, persistent=False)
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -119,7 +118,7 @@ class InterleavedViews(Views):
         batches = [self._completed(part, seed, targets) for part in parts]
         if len(parts) == 1:  # nothing to put in order: on a GPU nothing has to be copied there
             return batches[0]
-        order = torch.cat([part.rows for part in parts]).argsort().to(self.place.device)
+        order = self._order(indices, parts)
         twice = torch.cat((order, order + len(order)))
         known = {
             spec.name: Target(
@@ -128,7 +127,7 @@ class InterleavedViews(Views):
             for spec in (self.target_specs if targets else ())
         }
         label, identity = (
-            torch.cat(there)[order.to(there[0].device)] if there else None
+            torch.cat(there)[order if there[0].device == order.device else order.cpu()] if there else None
             for there in (
                 [batch.label for batch in batches if batch.label is not None],
                 [batch.identity for batch in batches if batch.identity is not None],
@@ -142,7 +141,7 @@ class InterleavedViews(Views):
         synthetic = [views for views in self.sources.values() if views.voices]
         if not synthetic:
             return super().originals(seed, indices)
-        sounds = torch.zeros(len(indices), self.samples, device=self.place.device)
+        sounds = torch.zeros(len(indices), self.samples, device=self.schedule.device)
         for source, views in enumerate(synthetic):
             rows = (indices.cpu() % len(synthetic) == source).nonzero()[:, 0]
             if len(rows):
@@ -168,6 +167,18 @@ class InterleavedViews(Views):
                 parts.append(_Part(which, views, rows, place[rows]))
         return parts
 
+    def _order(self, indices: Tensor, parts: Sequence[_Part]) -> Tensor:
+        """Which row of all parts, one after the other, each pair is, int64 (n,).
+
+        Of indices in a row this is found where it is needed: a copy would wait for the GPU.
+        """
+        device = self.schedule.device
+        if not in_a_row(indices.cpu()):
+            return torch.cat([part.rows for part in parts]).argsort().to(device)
+        position = on_device(indices, device) % HELD_OUT
+        source = self.schedule[position // self.interleave.turn % len(self.schedule)]
+        return source.argsort(stable=True).argsort()
+
     def _completed(self, part: _Part, seed: int, targets: bool) -> Batch:
         """A source's batch with what all have: its length, labels, the targets of all, and identities of its own."""
         count = len(part.rows)
@@ -176,11 +187,11 @@ class InterleavedViews(Views):
         if self.classes and label is None:
             label = torch.full((count,), -1)
         if self.takes > 2:
-            identity = identities(part.indices, 2).to(self.place.device) if identity is None else identity
+            identity = on_device(part.indices, self.schedule.device) if identity is None else identity
             identity = identity * len(self.sources) + part.source
         if targets:
             others = [spec for spec in self.target_specs if spec.name not in known]
-            known |= unknown(others, 2 * count, self.seconds, self.place.device)
+            known |= unknown(others, 2 * count, self.seconds, self.schedule.device)
         return Batch(self._fitted(batch.first), self._fitted(batch.second), label, identity, known)
 
     def _fitted(self, audio: Tensor) -> Tensor:
