@@ -19,7 +19,7 @@ from soundalike.cli import main
 from soundalike.core.errors import SoundalikeError
 from soundalike.data import datasets
 from soundalike.model.recipe import Recipe
-from soundalike.train.callbacks import CHECKPOINT
+from soundalike.train.checkpoint import CHECKPOINT
 from soundalike.train.pretrain import CLIPS, MODEL, RECIPE, pretrain
 from soundalike.train.step import Learner
 from soundalike.views import RecordedViews

@@ -289,7 +289,7 @@ PRETRAIN_MISTAKES = [
     ("--encoder.size 1000000000000", r"^not enough memory for this; ask for less"),
     ("--encoder.dimensions 1", r"^encoder\.dimensions is 1: the front end 'logmel' needs 2\.$"),
     ("--=5", r"^unknown recipe key ''"),
-    ("--resume", r"holds no run to resume \(recipe\.yaml is missing\)\.$"),
+    ("--resume", r"holds no run to resume \(recipe\.yaml is missing\); start it without --resume\.$"),
 ]
 
 

@@ -18,7 +18,7 @@ from soundalike.data import datasets
 from soundalike.data.leakage import fingerprints, unheard
 from soundalike.model.model import SoundModel
 from soundalike.model.recipe import Recipe
-from soundalike.train.callbacks import CHECKPOINT
+from soundalike.train.checkpoint import CHECKPOINT
 from soundalike.train.finetune import Classified, finetune, held_out_accuracy
 from soundalike.train.pretrain import CLIPS, MODEL, RECIPE, pretrain
 from soundalike.train.step import Learner

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from soundalike.apps.search import Updated, similarity
 from soundalike.apps.search import update as updating
 from soundalike.apps.search.similarity import Standardised
-from soundalike.apps.search.store import Broken, Entry, Maker, Store, write
+from soundalike.apps.search.store import Broken, Entry, Maker, Store, _checksum, write
 from soundalike.apps.search.update import update
 from soundalike.core.errors import SoundalikeError
 
@@ -251,7 +251,7 @@ def spoil(out: Path, how: str) -> None:
     elif how == "newer":
         save_file({"a": np.zeros(3)}, out, {"format": "soundalike-index-9"})
     elif how == "lacking":
-        save_file({"a": np.zeros(3)}, out, {"format": "soundalike-index-1"})
+        save_file({"a": np.zeros(3)}, out, {"format": "soundalike-index-2"})
     else:
         out.mkdir()
 
@@ -279,6 +279,13 @@ def test_an_index_that_is_cut_short_is_refused(folder: Path, tmp_path: Path) -> 
             Store(out)
 
 
+def seal(out: Path) -> None:
+    """Puts the right checksum into an index that was changed."""
+    with safe_open(out, "np") as file:
+        said = file.metadata()["checksum"]
+    out.write_bytes(out.read_bytes().replace(said.encode(), _checksum(out, said).encode(), 1))
+
+
 def test_an_index_whose_parts_do_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "i"
     update(folder, out, Bands(), MAKER)
@@ -287,6 +294,7 @@ def test_an_index_whose_parts_do_not_fit_is_refused(folder: Path, tmp_path: Path
         told = file.metadata()
     for name, rows in (("vectors", 3), ("statistics", 1)):
         save_file({**parts, name: parts[name][:rows].copy()}, out, told)
+        seal(out)
         with pytest.raises(SoundalikeError, match="not an index, or cut short"):
             Store(out)
 

@@ -205,15 +205,15 @@ def test_names_in_a_recipe_are_escaped(small: Recipe, tmp_path: Path) -> None:
 def test_a_trained_model_brings_its_recipe_and_its_encoder(
     small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = SoundModel(small, training={"seconds": 720.0}).untrained(seed=5)  # weights that the recipe's seed has not
-    other.training["seconds"] = 720.0
+    other = SoundModel(small, training={"pairs": 7200}).untrained(seed=5)  # weights that the recipe's seed has not
+    other.training["pairs"] = 7200
     other.save(tmp_path / "run" / "model.safetensors")
     out = tmp_path / "p.html"
     options = ["--out", str(out), "--count", "1", "--delta.pitch", "0.2", "--delta.other=0.05"]
     assert main(["listen", "--model", str(tmp_path / "run"), *options]) == 0
     assert capsys.readouterr().out == f"{out}\n"
     text = Page(out.read_text(encoding="utf-8")).text
-    assert "was trained for 12 minutes with the recipe doppelgangers-cpu" in text
+    assert "was trained on 7,200 pairs with the recipe doppelgangers-cpu" in text
     assert "untrained" not in text
     assert re.search(r"pitch ?0\.2 ?5", text)
     assert re.search(r"level ?0\.05 ?3", text)

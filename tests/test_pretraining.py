@@ -10,6 +10,7 @@ import pickletools
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -19,13 +20,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from safetensors import safe_open
 
 import soundalike
 from soundalike.core.errors import SoundalikeError
 from soundalike.model.recipe import Recipe
-from soundalike.train.callbacks import CHECKPOINT
-from soundalike.train.pretrain import MODEL, RECIPE, pretrain
+from soundalike.train.checkpoint import CHECKPOINT
+from soundalike.train.pretrain import MODEL, RECIPE, pretrain, timing
 from soundalike.train.step import HELD_OUT, Clock, Learner
 
 
@@ -107,7 +109,10 @@ def test_the_header_of_the_model_tells_all(tiny: Recipe, run: Path) -> None:
     assert Recipe.from_dict(told["recipe"]) == tiny
     training = told["training"]
     assert (training["steps"], training["pairs"], training["precision"]) == (6, 48, "32-true")
-    assert training["seconds"] > 0
+    assert not {"seconds", "pairs_per_second"} & {*training}, "which differ where the same run is made again"
+    assert timing(run)["seconds"] > 0
+    assert timing(run)["pairs_per_second"] > 0
+    assert timing(run / "logs") == {}
     assert 0 < training["loss"] < 10
 
 
@@ -150,6 +155,7 @@ def test_one_seed_one_model(tiny: Recipe, run: Path, tmp_path: Path) -> None:
     torch.rand(7)  # what else happens in the process does not matter
     train(tiny, tmp_path / "again")
     assert difference(run, tmp_path / "again") == 0
+    assert (run / MODEL).read_bytes() == (tmp_path / "again" / MODEL).read_bytes(), "the header too"
     train(tiny, tmp_path / "other", seed=1)
     assert difference(run, tmp_path / "other") > 1e-3
 
@@ -207,7 +213,7 @@ def test_a_killed_run_that_is_resumed_equals_one_that_was_not(tiny: Recipe, tmp_
     for key in ("steps", "pairs", "loss", "held_out/loss"):
         assert resumed[key] == pytest.approx(uninterrupted[key], rel=1e-4), key
     # the later sitting keeps the logs of the earlier one, and goes on where its checkpoint was
-    assert len(list(killed.glob("logs/*"))) == 2
+    assert len(list(killed.glob("logs/sitting-*"))) == 2
     steps = [int(row["step"]) for row in csv.DictReader((killed / "logs/sitting-2/metrics.csv").open()) if row["loss"]]
     assert min(steps) >= step
 
@@ -243,7 +249,7 @@ def test_a_run_of_minutes_that_is_over_takes_no_further_step(tiny: Recipe, tmp_p
     assert header(out)["training"]["steps"] == steps
     train(tiny, out, resume=True, minutes=0.04)
     assert header(out)["training"]["steps"] > steps
-    assert 2.4 <= header(out)["training"]["seconds"] < 6.0  # and no more than the step that was under way
+    assert 2.4 <= timing(out)["seconds"] < 6.0  # and no more than the step that was under way
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again(tiny: Recipe, run: Path, tmp_path: Path) -> None:
@@ -274,7 +280,9 @@ def test_a_resumed_run_may_change_its_length_only(tiny: Recipe, run: Path, key: 
 
 def test_nothing_to_resume(tiny: Recipe, tmp_path: Path) -> None:
     for out in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(SoundalikeError, match=r"holds no run to resume \(recipe\.yaml is missing\)\.$"):
+        with pytest.raises(
+            SoundalikeError, match=r"holds no run to resume \(recipe\.yaml is missing\); start it without --resume\.$"
+        ):
             train(tiny, out, resume=True)
     assert not (tmp_path / "nowhere").exists()
 
@@ -347,14 +355,13 @@ def test_minutes_end_a_run_and_drive_its_schedule(
     out, looks = tmp_path / "run", itertools.count()
     monkeypatch.setattr(Clock, "seconds", lambda self: 0.02 * next(looks))  # moves whenever somebody looks at it
     train(tiny, out, minutes=0.06, schedule="cosine", warmup=0.0, learning_rate=1.0)
-    training = header(out)["training"]
-    assert training["seconds"] == pytest.approx(3.6, abs=1)
+    assert timing(out)["seconds"] == pytest.approx(3.6, abs=1)
     rates = [float(row["learning_rate"]) for row in logged(out) if row["learning_rate"]]
     peak = 8 / 256
     assert len(rates) >= 2
     assert peak >= rates[0] > rates[-1]
     assert rates == sorted(rates, reverse=True)
-    assert training["learning_rate"] < 0.1 * peak, "the last step is taken near the end of the schedule"
+    assert header(out)["training"]["learning_rate"] < 0.1 * peak, "the last step is taken near the end of the schedule"
 
 
 def test_a_run_in_a_thread_needs_no_signals(tiny: Recipe, run: Path, tmp_path: Path) -> None:
@@ -448,3 +455,94 @@ def test_devices(tiny: Recipe, tmp_path: Path) -> None:
         with pytest.raises(SoundalikeError, match="device 'cuda': PyTorch finds no GPU here"):
             pretrain(tiny, tmp_path / "run", device="cuda", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+# a full disk
+
+
+def test_a_full_disk_at_the_first_checkpoint_leaves_the_folder_free(
+    tiny: Recipe, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+    open_file = Path.open
+
+    def full(path: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        if "w" in mode and CHECKPOINT in path.name:
+            written.append(path)
+            with open_file(path, "wb") as stream:
+                stream.write(b"as far as there was room")
+            raise OSError(28, "No space left on device", str(path))
+        return open_file(path, mode, *rest, **options)
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", full)
+        with pytest.raises(
+            SoundalikeError, match=r"run/checkpoint\.ckpt: the checkpoint cannot .* \(No space left on d"
+        ):
+            train(tiny, out)
+    assert [path.parent for path in written] == [out], "not by way of a temporary folder"
+    assert list(out.iterdir()) == []
+    train(tiny, out)
+    assert difference(run, out) == 0
+
+
+def test_a_full_disk_later_keeps_the_checkpoint_before(
+    tiny: Recipe, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, count, open_file = tmp_path / "run", itertools.count(), Path.open
+
+    def full(path: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        if "w" in mode and CHECKPOINT in path.name and next(count) == 1:
+            raise OSError(28, "No space left on device", str(path))
+        return open_file(path, mode, *rest, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", full)
+        with pytest.raises(SoundalikeError, match="the checkpoint cannot be written there"):
+            train(tiny, out, checkpoint_every=2)
+    assert torch.load(out / CHECKPOINT, weights_only=True)["global_step"] == 2
+    train(tiny, out, resume=True, checkpoint_every=2)
+    assert difference(run, out) == 0
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_with_only_what_was_not_finished_is_taken_up_again(
+    tiny: Recipe, run: Path, tmp_path: Path, resume: bool
+) -> None:
+    for name in (".checkpoint.ckpt.part", ".recipe.yaml.part", "checkpoint.ckpt.part"):
+        (tmp_path / name).write_bytes(b"half")
+    train(tiny, tmp_path, resume)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in run.iterdir()}
+    assert difference(run, tmp_path) == 0
+
+
+def test_logs_for_which_the_disk_is_too_full_are_one_sentence(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(CSVLogger, "save", full)
+    with pytest.raises(
+        SoundalikeError, match=r"run: the run cannot write there \(No space left on device\); make room"
+    ):
+        train(tiny, tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_no_temporary_folder_is_needed(
+    tiny: Recipe, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[object] = []
+    real = tempfile.mkstemp
+
+    def note(*arguments: Any, **options: Any) -> Any:
+        used.append((arguments, options))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(tempfile, "mkstemp", note)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    train(tiny, tmp_path / "run")
+    assert used == []
+    assert difference(run, tmp_path / "run") == 0

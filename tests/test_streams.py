@@ -15,7 +15,7 @@ from soundalike import cli
 from soundalike.apps.classifier import teach
 from soundalike.audio import read
 from soundalike.core.errors import AudioError, SoundalikeError
-from soundalike.core.files import naming, write_file
+from soundalike.core.files import naming
 
 RATE = 16_000
 
@@ -78,7 +78,8 @@ def test_a_full_disk_names_the_file(classifier: Path, tmp_path: Path, capsys: py
     full.symlink_to("/dev/full")
     sounds = [str(classifier / "low"), "--with", str(classifier / "mine.safetensors")]
     assert cli.main(["classify", *sounds, "--out", str(full)]) == 2
-    assert capsys.readouterr().err.splitlines()[-1] == f"soundalike: {full}: No space left on device."
+    said = f"soundalike: {full}: the table cannot be written there (No space left on device); make room there, or give"
+    assert capsys.readouterr().err.splitlines()[-1].startswith(said)
     labels = tmp_path / "full.txt"
     labels.symlink_to("/dev/full")
     line = ["--every", "0.1", "--labels", str(labels)]
@@ -90,9 +91,6 @@ def test_errors_name_the_file() -> None:
     with pytest.raises(OSError, match="No space") as raised, naming("a.csv"):
         raise OSError(28, "No space left on device")
     assert raised.value.filename == "a.csv"
-    with pytest.raises(OSError, match="No such") as raised:
-        write_file(Path("nowhere/a.txt"), "text")
-    assert raised.value.filename == "nowhere/a.txt"
 
 
 # what is no file

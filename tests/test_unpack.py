@@ -9,11 +9,13 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from soundalike.core.errors import SoundalikeError
 from soundalike.data.download.unpack import ArchiveError, unpack
 
 GOOD = {"top/meta/list.csv": b"a,b\n" * 50, "top/audio/one.wav": bytes(range(256)) * 40, "top/empty": b""}
@@ -127,6 +129,126 @@ def test_names_that_lead_elsewhere(tmp_path: Path, name: str) -> None:
         attempt(a_zip({**GOOD, name: b"x"}), tmp_path / "zip")
     with pytest.raises(ArchiveError, match="not unpacked, since"):
         attempt(good_tar(entry(name, b"", type=tarfile.DIRTYPE)), tmp_path / "folder")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "top/con",
+        "top/NUL.wav",
+        "aux/x.wav",
+        "top/COM1.tar.gz",
+        "top/lpt¹",
+        "top/CONIN$",
+        "top/prn .txt",
+        "top/ends.",
+        "top/ends ",
+        "top/folder./x",
+        "top/folder /x",
+        "...",
+        "top/stream.txt:hidden",
+        "top/what?",
+        "top/*",
+        'top/"',
+        "top/a|b",
+        "top/\x1b]0;title\x07",
+        "top/\x7f",
+        "top/\x9b2J",
+        "top/\u202egpj.exe",
+    ],
+)
+def test_names_that_some_system_does_not_take(tmp_path: Path, name: str) -> None:
+    for kind, body in (("tar", good_tar(entry(name))), ("zip", a_zip({**GOOD, name: b"x"}))):
+        with pytest.raises(ArchiveError, match=r"is no name for a file on every system\.$") as error:
+            attempt(body, tmp_path / kind)
+        assert str(error.value).isprintable(), "and it does nothing to a terminal"
+
+
+@pytest.mark.parametrize("name", ["console", "com", "com10", "auxiliary.wav", "nul_", ".x", "a..b", " a", "é", "日本"])
+def test_names_that_every_system_takes(tmp_path: Path, name: str) -> None:
+    for kind, body in (("tar", tar(entry(name))), ("zip", a_zip({name: b"x"}))):
+        assert attempt(body, tmp_path / kind) == {name: b"x"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("top/a.wav", "top/A.wav"),
+        ("top/a.wav", "TOP/b.wav"),
+        ("top/\u00e9", "top/e\u0301"),
+        ("top/straße", "top/STRASSE"),
+        ("\u00e9/a", "E\u0301/b"),
+        ("top/a", "top/A/b"),
+    ],
+)
+def test_names_that_differ_in_case_or_composition_alone(tmp_path: Path, one: str, other: str) -> None:
+    for kind, body in (("tar", tar(entry(one), entry(other))), ("zip", a_zip({one: b"x", other: b"y"}))):
+        with pytest.raises(ArchiveError, match="in case or in the composition of letters alone"):
+            attempt(body, tmp_path / kind)
+
+
+@pytest.mark.parametrize(
+    "name", [".soundalike.json", "top/.soundalike.json", "top/.Soundalike.JSON", ".soundalike.json/x"]
+)
+def test_a_member_that_says_where_the_folder_is_from(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ArchiveError, match="notes where a folder is from"):
+        attempt(good_tar(entry(name, b'{"sha256": "0"}')), tmp_path / "tar")
+    with pytest.raises(ArchiveError, match="notes where a folder is from"):
+        attempt(a_zip({**GOOD, name: b"x"}), tmp_path / "zip")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("a/" * 1000 + "x", r"lies 1001 folders deep, and at most 64 are taken"),
+        ("n" * 300, r"is too long for a name"),
+        ("ü" * 200, r"is too long for a name"),
+        (("n" * 200 + "/") * 8 + "x", r"is too long for a name"),
+    ],
+)
+def test_names_that_are_too_long_or_too_deep(tmp_path: Path, name: str, why: str) -> None:
+    for kind, body in (("tar", good_tar(entry(name))), ("zip", a_zip({**GOOD, name: b"x"}))):
+        with pytest.raises(ArchiveError, match=rf"{why}\.$") as error:
+            attempt(body, tmp_path / kind)
+        assert len(str(error.value)) < 600
+
+
+def test_set_uid_bits_are_not_taken_of_a_zip_either(tmp_path: Path) -> None:
+    attempt(a_zip(GOOD, special("top/run", stat.S_IFREG | 0o6777, b"x")), tmp_path)
+    assert not (tmp_path / "deep/inner/folder/top/run").stat().st_mode & 0o6111
+
+
+def test_a_folder_that_exists_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "archive").write_bytes(good_tar())
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "mine").write_text("mine")
+    with pytest.raises(SoundalikeError, match=r"folder: cannot be unpacked there \(File exists\); make room"):
+        unpack(tmp_path / "archive", tmp_path / "folder", 1_000_000)
+    assert (tmp_path / "folder" / "mine").read_text() == "mine"
+
+
+def test_an_archive_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"archive: cannot be read \(No such file or directory\)\.$"):
+        unpack(tmp_path / "archive", tmp_path / "folder", 1_000_000)
+
+
+@pytest.mark.parametrize("body", [good_tar(), a_zip(GOOD)], ids=["tar", "zip"])
+def test_a_full_disk_is_not_the_archive_s_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    open_file = Path.open
+
+    def full(path: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        if mode == "xb":
+            raise OSError(28, "No space left on device")
+        return open_file(path, mode, *rest, **options)
+
+    (tmp_path / "archive").write_bytes(body)
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(
+        SoundalikeError, match=r"folder: cannot be unpacked there \(No space left on device\)"
+    ) as error:
+        unpack(tmp_path / "archive", tmp_path / "folder", 1_000_000)
+    assert not isinstance(error.value, ArchiveError), "which would have it removed"
+    assert [path.name for path in tmp_path.iterdir()] == ["archive"]
 
 
 def test_a_name_that_zipfile_would_cut(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from soundalike.core.errors import SoundalikeError
 from soundalike.model.fit_compact import with_compact
 from soundalike.model.model import SoundModel
 from soundalike.model.recipe import Recipe
-from soundalike.train.callbacks import CHECKPOINT
+from soundalike.train.checkpoint import CHECKPOINT
 from soundalike.train.pretrain import MODEL, RECIPE, pretrain
 from soundalike.train.step import Learner
 

@@ -37,6 +37,7 @@ from soundalike.commands import map as map_command  # no other name for the buil
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.extras import require
 from soundalike.core.files import STANDARD_OUTPUT, naming
+from soundalike.core.terminal import EscapingStream, shown
 
 GROUPS = {
     "use a model": (teach, classify, index, search, map_command, embed, export, models),
@@ -117,7 +118,7 @@ def _write_no_more() -> None:
 
 
 def _complain(sentence: str) -> int:
-    print(f"soundalike: {' '.join(sentence.split())}", file=sys.stderr)
+    print(f"soundalike: {shown(' '.join(sentence.split()))}", file=sys.stderr)
     return 2
 
 
@@ -129,7 +130,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def _plain_streams() -> Iterator[None]:
-    """File names that are no Unicode can be printed, and the library's warnings are one line each.
+    """Any file name can be printed and does nothing to a terminal; the library's warnings are one line each.
 
     Streams that are closed lead nowhere; no file that is opened takes their place.
     """
@@ -145,9 +146,11 @@ def _plain_streams() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
         if filename.startswith(package):  # what other libraries have to say to programmers is no use here
-            print(f"note: {message}", file=sys.stderr)
+            print(f"note: {shown(message)}", file=sys.stderr)
 
-    with warnings.catch_warnings():
+    output: Any = EscapingStream(sys.stdout)
+    errors: Any = EscapingStream(sys.stderr)
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors), warnings.catch_warnings():
         if not sys.warnoptions:
             warnings.showwarning = show  # type: ignore[assignment]
         with contextlib.redirect_stdout(_Output(sys.stdout)):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundalike.core.errors import SoundalikeError
+from soundalike.core.terminal import shown
 
 if TYPE_CHECKING:
     from soundalike.data.datasets import Dataset
@@ -201,7 +202,7 @@ def name_unheard(model: Path) -> int:
     if not record.is_file():
         return 0
     for file, reason in noted(record):
-        print(f"note: {file}: {reason}", file=sys.stderr)
+        print(f"note: {shown(file)}: {shown(reason)}", file=sys.stderr)
     return name_broken(left_out(record))
 
 
@@ -214,5 +215,5 @@ def name_broken(broken: Iterable[tuple[object, str]]) -> int:
     found = False
     for file, reason in broken:
         found = True
-        print(f"left out: {file}: {reason}", file=sys.stderr)
+        print(f"left out: {shown(file)}: {shown(reason)}", file=sys.stderr)
     return int(found)

@@ -18,6 +18,7 @@ from soundalike.commands.arguments import (
     read_sounds,
 )
 from soundalike.core.errors import SoundalikeError
+from soundalike.core.terminal import shown
 
 HELP = "turn audio files into embeddings"
 
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     journal.remove()
     print(f"{options.out}: {len(embedded.paths)} embeddings of {model.size} numbers")
     for note in embedded.notes:
-        print(f"note: {note.path}: {note.reason}", file=sys.stderr)
+        print(f"note: {shown(note.path)}: {shown(note.reason)}", file=sys.stderr)
     return name_broken((failure.path, failure.reason) for failure in embedded.failures)
 
 

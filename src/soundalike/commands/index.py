@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from soundalike.commands.arguments import name_broken, path
+from soundalike.core.terminal import shown
 
 HELP = "index the sounds of a folder, to search it by sound"
 
@@ -50,5 +51,5 @@ def run(options: argparse.Namespace) -> int:
     broken = f", {len(updated.failures):,} left out" if updated.failures else ""
     print(f"{options.out}: {len(index):,} sounds: {', '.join(f'{count:,} {what}' for what, count in parts)}{broken}")
     for note in updated.notes:
-        print(f"note: {note.path}: {note.reason}", file=sys.stderr)
+        print(f"note: {shown(note.path)}: {shown(note.reason)}", file=sys.stderr)
     return name_broken((failure.path, failure.reason) for failure in updated.failures)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from soundalike.commands.arguments import name_broken, number, path, seed, whole
 from soundalike.core.errors import SoundalikeError
+from soundalike.core.terminal import shown
 
 if TYPE_CHECKING:
     from soundalike.model.embed_files import Embedded
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         raise SoundalikeError(f"--clusters is {options.clusters}, but {folder} holds {len(files)} sounds; give fewer.")
     embedded = _read(options.embeddings, files, folder) if options.embeddings else _embed(files, options)
     for note in embedded.notes:
-        print(f"note: {note.path}: {note.reason}", file=sys.stderr)
+        print(f"note: {shown(note.path)}: {shown(note.reason)}", file=sys.stderr)
     broken = {failure.path: failure.reason for failure in embedded.failures}
     if not embedded.paths:
         name_broken(broken.items())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from soundalike.commands.arguments import TABLES, name_broken, number, path, whole
 from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.core.terminal import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,11 +125,11 @@ def _found(index: Index, query: Path, options: argparse.Namespace) -> list[Found
 
 
 def _print(query: Path, found: list[Found]) -> None:
-    print(query)
+    print(shown(query))
     for rank, each in enumerate(found, 1):
         itself = each.identical and each.path.exists() and query.exists() and each.path.samefile(query)
         what = "  (the query itself)" if itself else "  (identical contents)" if each.identical else ""
-        print(f"  {rank:>3}  {each.similarity:6.3f}  {each.path}{what}")
+        print(f"  {rank:>3}  {each.similarity:6.3f}  {shown(each.path)}{what}")
 
 
 def _duplicates(index: Index, options: argparse.Namespace) -> list[tuple[Any, ...]]:
@@ -139,7 +140,9 @@ def _duplicates(index: Index, options: argparse.Namespace) -> list[tuple[Any, ..
             print(f"{place}: {len(group)} sounds")
         for each in group:
             if options.out is None:
-                print(f"  {each.similarity:6.3f}  {each.path}{'  (identical contents)' if each.identical else ''}")
+                print(
+                    f"  {each.similarity:6.3f}  {shown(each.path)}{'  (identical contents)' if each.identical else ''}"
+                )
             rows.append((place, each.similarity, str(each.path), each.identical))
     if not groups:
         print("no duplicates", file=sys.stderr)

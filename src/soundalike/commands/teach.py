@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from soundalike.commands.arguments import TABLES, TASKS, check_apart, name_broken, number, path
+from soundalike.core.terminal import shown
 
 if TYPE_CHECKING:
     from soundalike.apps.classifier import TrainingReport
@@ -52,9 +53,9 @@ def run(options: argparse.Namespace) -> int:
     training.classifier.save(options.out)
     _print(training)
     for warning in training.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(f"warning: {shown(warning)}", file=sys.stderr)
     for note in training.notes:
-        print(f"note: {note.path}: {note.reason}", file=sys.stderr)
+        print(f"note: {shown(note.path)}: {shown(note.reason)}", file=sys.stderr)
     if options.report is not None:
         report.write(training, options.report)
         print(options.report)
@@ -65,7 +66,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _print(training: TrainingReport) -> None:
     """Classes, accuracy, what is confused, and the matrix."""
-    clips, estimate = training.classifier.about["clips"], training.estimate
+    clips = {shown(label): count for label, count in training.classifier.about["clips"].items()}
+    estimate = training.estimate
     width = max(map(len, clips))
     confusion = estimate.confusion if estimate else [[0] * len(clips)] * len(clips)
     for place, (label, count) in enumerate(clips.items()):

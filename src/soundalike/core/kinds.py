@@ -21,6 +21,11 @@ def fits(value: Any, kind: Any) -> bool:
     if origin in (tuple, list):
         inner = [k for k in typing.get_args(kind) if k is not Ellipsis]
         return isinstance(value, list | tuple) and all(fits(item, inner[0]) for item in value)
+    if origin is dict:
+        of_key, of_value = typing.get_args(kind)
+        return isinstance(value, dict) and all(
+            fits(key, of_key) and fits(item, of_value) for key, item in value.items()
+        )
     return isinstance(value, origin or kind)
 
 

@@ -83,12 +83,20 @@ def open_table(
             (held.save_npz if suffix == ".npz" else held.save_parquet)(binary, failures)
         return
     make_folder(out.absolute().parent)
-    with (
-        naming(out),
-        replacing(out, "the table") if whole else contextlib.nullcontext(out) as place,
-        place.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
-    ):
-        yield _TextWriter(stream, columns, suffix, size, str(out))
+    try:
+        with (
+            naming(out),
+            replacing(out, "the table") if whole else contextlib.nullcontext(out) as place,
+            place.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
+        ):
+            yield _TextWriter(stream, columns, suffix, size, str(out))
+    except OSError as error:
+        if error.filename not in (None, str(out)):  # of another file
+            raise
+        raise SoundalikeError(
+            f"{out}: the table cannot be written there ({error.strerror or error}); make room there, or give another "
+            "place."
+        ) from None
 
 
 class _TextWriter:

@@ -98,6 +98,8 @@ def timestamp_embeddings(
                     compact = model.projected(vectors.flatten(0, 1))
                     vectors = torch.from_numpy(compact).unflatten(0, vectors.shape[:2])
                 result[row : row + at_once, first : first + per_chunk] = vectors
+    if not bool(torch.isfinite(result).all()):
+        raise AudioError("its embeddings are not finite: the model's weights are no trained model's.")
     return result, moments
 
 

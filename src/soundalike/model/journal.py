@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from soundalike.core.errors import SoundalikeError
+from soundalike.core.files import replacing
 
 _SUFFIX = ".npz"
 
@@ -67,13 +68,12 @@ class Journal:
         """
         if not entries:
             return
-        name = f"{os.getpid()}-{next(self._numbers)}"
-        partial = self.folder / f"{name}.part"
+        lot = self._next()
+        while lot.exists():  # of an earlier process with that number
+            lot = self._next()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            while (self.folder / f"{name}{_SUFFIX}").exists():  # of an earlier process with that number
-                name = f"{os.getpid()}-{next(self._numbers)}"
-            with partial.open("wb") as stream:
+            # not synchronised: what a power cut has emptied is found damaged, and embedded again
+            with replacing(lot, None, sync=False) as partial, partial.open("wb") as stream:
                 np.savez(
                     stream,
                     model=np.array(self.model),
@@ -82,15 +82,16 @@ class Journal:
                     note=np.array([entry.note or "" for entry in entries.values()], dtype=str),
                     vector=np.stack([entry.vector for entry in entries.values()]),
                 )
-            os.replace(partial, self.folder / f"{name}{_SUFFIX}")
         except OSError as error:
-            partial.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 self.folder.rmdir()  # where there is nothing in it
             raise SoundalikeError(
                 f"{self.folder}: what was embedded so far cannot be kept there ({error.strerror}); make room, or give "
                 f"another place."
             ) from None
+
+    def _next(self) -> Path:
+        return self.folder / f"{os.getpid()}-{next(self._numbers)}{_SUFFIX}"
 
     def remove(self) -> None:
         """Forgets everything."""

@@ -18,16 +18,14 @@ from soundalike.audio import windows as moments
 from soundalike.audio.arrays import prepared, several, waveforms_of
 from soundalike.audio.background import MOST_WAITING
 from soundalike.audio.stream import LongSound, open_sound
-from soundalike.core.errors import SoundalikeError
-from soundalike.model import file
+from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.model import file, stored
 from soundalike.model.compact import SIZE, Compact
 from soundalike.model.file import BESIDE
-from soundalike.model.parts import Parts
+from soundalike.model.parts import ModelParts
 from soundalike.model.recipe import Recipe
 from soundalike.nn.pooling import Pooled, Streamed
 
-# in a file: before the names of the head's weights and of those of the compact embedding; what was heard
-_HEAD, _COMPACT, _HEARD = "head.", "compact.", "recordings.heard"
 _EXACT = ("compact.mean", "compact.scale")  # 32 bits in any file: a scale can be too large for 16
 _AT_ONCE = 64  # sounds of a list that are decoded before they are embedded, fewer where they are long
 
@@ -49,13 +47,13 @@ class SoundModel:
     def __init__(
         self,
         recipe: Recipe,
-        parts: Parts | None = None,
+        parts: ModelParts | None = None,
         training: dict[str, Any] | None = None,
         classes: Sequence[str] = (),
         heard: np.ndarray | None = None,
         compact: Compact | None = None,
     ) -> None:
-        parts = recipe.build(classes=len(classes) or None) if parts is None else parts
+        parts = recipe.build_model(classes=len(classes) or None) if parts is None else parts
         self.recipe, self.training = recipe, dict(training or {})
         self.head = parts.head.eval() if parts.head is not None and parts.head.classes else None
         self.classes = list(classes) if self.head is not None else []
@@ -105,7 +103,7 @@ class SoundModel:
 
     def untrained(self, seed: int = 0) -> SoundModel:
         """The same architecture and read-out with fresh random weights: the honest baseline of any evaluation."""
-        return SoundModel(self.recipe, self.recipe.build(seed)).to(self.device)
+        return SoundModel(self.recipe, self.recipe.build_model(seed)).to(self.device)
 
     def compacted(self, size: int = SIZE) -> SoundModel:
         """The model with the compact embedding in the place of the full one, wherever it embeds.
@@ -183,12 +181,15 @@ class SoundModel:
 
         Returns:
             (n, size), float32.
+
+        Raises:
+            AudioError: an embedding is not finite.
         """
         result = np.zeros((len(waveforms), self.size), np.float32)
         for rows, sounds in self._by_length(waveforms, self.readout.least_samples(self.frontend)):
             with torch.inference_mode():
                 result[rows] = self.projected(self.readout(self.frontend, self.encoder, sounds))
-        return result
+        return _finite(result, "embedding")
 
     def projected(self, vectors: Tensor) -> np.ndarray:
         """What is handed out of full embeddings (n, D): they themselves, or compact ones."""
@@ -220,7 +221,7 @@ class SoundModel:
         for rows, sounds in self._by_length(waveforms, windows.least_samples(self.frontend)):
             with torch.inference_mode():
                 result[rows] = windows(self.frontend, logits, sounds).softmax(1).cpu().numpy()
-        return result
+        return _finite(result, "probability")
 
     def windows(self, waveform: np.ndarray, every: float = 0.5, seconds: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Embeddings of what is heard around each of many moments of one sound.
@@ -315,12 +316,12 @@ class SoundModel:
     def _state(self) -> dict[str, Tensor]:
         """Every weight by its name in the file."""
         head = {} if self.head is None else self.head.state_dict()
-        heard = {_HEARD: torch.from_numpy(self.heard)} if len(self.heard) else {}
+        heard = {stored.HEARD: torch.from_numpy(self.heard)} if len(self.heard) else {}
         compact = {} if self.compact is None else self.compact.arrays()
         return {
             **self.encoder.state_dict(),
-            **{f"{_HEAD}{name}": tensor for name, tensor in head.items()},
-            **{f"{_COMPACT}{name}": torch.from_numpy(array) for name, array in compact.items()},
+            **{f"{stored.HEAD}{name}": tensor for name, tensor in head.items()},
+            **{f"{stored.COMPACT}{name}": torch.from_numpy(array) for name, array in compact.items()},
             **heard,
         }
 
@@ -335,31 +336,38 @@ class SoundModel:
         Raises:
             SoundalikeError: there is no such file, or it is not a model or not whole.
         """
-        path, header, tensors = file.read(path)
-        heard = tensors.pop(_HEARD, None)
-        of_compact = {
-            name.removeprefix(_COMPACT): tensors.pop(name).float().numpy()
-            for name in list(tensors)
-            if name.startswith(_COMPACT)
-        }
+        return cls.of(file.read(path), device)
+
+    @classmethod
+    def of(cls, contents: file.Contents, device: torch.device | str = "cpu") -> SoundModel:
+        """The model in what was read of a file: as `load`."""
         try:
-            made = json.loads(header.get("compact", "{}"))
-            model = cls(
-                Recipe.from_dict(json.loads(header["recipe"])),
-                training=json.loads(header["training"]),
-                classes=json.loads(header.get("classes", "[]")),
-                heard=None if heard is None else heard.numpy(),
-                compact=Compact(**of_compact, made=made) if of_compact else None,
-            )
-            of_head = {name.removeprefix(_HEAD): t for name, t in tensors.items() if name.startswith(_HEAD)}
-            model.encoder.load_state_dict({name: t for name, t in tensors.items() if not name.startswith(_HEAD)})
-            if model.head is not None:
-                model.head.load_state_dict(of_head)
-            if "embedding" in header:
-                model = model.compacted(int(header["embedding"]))
-        except (SoundalikeError, LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+            model = cls(*stored.model_arguments(contents.header, contents.tensors))
+            if "embedding" in contents.header:
+                model = model.compacted(int(contents.header["embedding"]))
+        except (
+            SoundalikeError,
+            LookupError,
+            AttributeError,
+            ArithmeticError,
+            TypeError,
+            ValueError,
+            RuntimeError,
+        ) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[-1].strip().rstrip(".")
             raise SoundalikeError(
-                f"{path}: not a model that this version can load ({reason}); give another."
+                f"{contents.path}: not a model that this version can load ({reason}); give another."
             ) from None
         return model.to(device)
+
+
+def _finite(rows: np.ndarray, what: str) -> np.ndarray:
+    """The rows of what was computed of sounds, where all of their numbers are finite.
+
+    Weights that are finite and still no trained model's, such as a negative variance, give others.
+    """
+    wrong = np.flatnonzero(~np.isfinite(rows).all(1))
+    if len(wrong):
+        which = f" (that of sound {wrong[0]}, and {len(wrong)} of {len(rows)} in all)" if len(rows) > 1 else ""
+        raise AudioError(f"its {what} is not finite{which}: the model's weights are no trained model's.")
+    return rows

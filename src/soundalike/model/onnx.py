@@ -21,7 +21,7 @@ from torch.nn import functional
 import soundalike
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.extras import require
-from soundalike.core.files import replacing
+from soundalike.core.files import write_whole
 from soundalike.model.compact import Compact
 from soundalike.model.model import SoundModel
 from soundalike.model.onnx_graph import Graph
@@ -81,8 +81,7 @@ def export_onnx(model: SoundModel, path: str | Path, half: bool = False, source:
     if source is not None:
         told["source_sha256"] = hashlib.sha256(Path(source).read_bytes()).hexdigest()
     onnx.helper.set_model_props(made, told)
-    with replacing(Path(path), "the ONNX file") as partial:
-        partial.write_bytes(made.SerializeToString())
+    write_whole(Path(path), made.SerializeToString(), "the ONNX file")
 
 
 def largest_difference(model: SoundModel, path: str | Path, waveforms: Sequence[np.ndarray] | None = None) -> float:

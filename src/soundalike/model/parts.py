@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -52,24 +53,37 @@ WIRED = {
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a recipe builds.
+class ModelParts:
+    """The parts of a model.
 
     Attributes:
-        voice: None where the views are of recordings alone.
-        views: None where they are of recordings that were not opened.
+        frontend: from waveforms to features.
+        encoder: from features to the outputs of its stages.
+        readout: from these to an embedding.
         head: None where it tells classes apart and their number is not known.
-        prediction: None where no targets are predicted.
-        heads: heads of the families that have one of their own, by name.
     """
 
     frontend: FrontEnd
     encoder: ResNet18
-    objective: Objective
     readout: ReadOut
+    head: Head | None
+
+
+@dataclass(frozen=True)
+class Parts(ModelParts):
+    """What a recipe builds: the parts of a model and those that only its training needs.
+
+    Attributes:
+        objective: the loss of several views.
+        voice: None where the views are of recordings alone.
+        views: None where they are of recordings that were not opened.
+        prediction: None where no targets are predicted.
+        heads: heads of the families that have one of their own, by name.
+    """
+
+    objective: Objective
     voice: Synthesizer | None
     views: Views | None
-    head: Head | None
     prediction: TargetPrediction | None = None
     heads: Mapping[str, Head] = field(default_factory=dict)
 
@@ -122,15 +136,7 @@ def build_parts(
         SoundalikeError: parts do not fit together.
     """
     generator = torch.Generator().manual_seed(training.seed if seed is None else seed)
-    frontend = _make(sections, "frontend")
-    encoder = _make(sections, "encoder", channels=frontend.channels, generator=generator)
-    axes = 1 if frontend.bands is None else 2
-    if encoder.dimensions != axes:
-        raise SoundalikeError(
-            f"encoder.dimensions is {encoder.dimensions}: the front end {sections['frontend']['name']!r} needs {axes}."
-        )
-    if frontend.bands is None and sections["head"].get("loss") == "frame":
-        raise SoundalikeError("head.loss is 'frame', and a frame of a waveform is 2 ms: give --head.loss clip.")
+    frontend, encoder = _frontend_and_encoder(sections, generator)
     voice = _make(sections, "voice", sample_rate=frontend.sample_rate) if "voice" in sections else None
     classes = len(clips.classes) if classes is None and clips is not None else classes
     objective = _make(sections, "objective")
@@ -149,7 +155,47 @@ def build_parts(
                 "give --voice scene and --instrument voice, or --targets 0."
             )
         prediction = TargetPrediction(encoder, frontend, specs, training.targets, generator)
-    return Parts(frontend, encoder, objective, _make(sections, "readout"), voice, views, head, prediction, heads)
+    return Parts(frontend, encoder, _make(sections, "readout"), head, objective, voice, views, prediction, heads)
+
+
+def build_model_parts(
+    sections: Mapping[str, Mapping[str, Any]], seed: int, classes: int | None = None, weights: bool = True
+) -> ModelParts:
+    """The parts of a model alone, of which none is a voice.
+
+    Args:
+        sections: complete sections of a recipe.
+        seed: seed of the weights.
+        classes: how many classes the head tells apart, as `Recipe.build_model` takes it.
+        weights: whether there are any, as `Recipe.build_model` takes it.
+
+    Raises:
+        SoundalikeError: parts do not fit together.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    frontend, encoder = _frontend_and_encoder(sections, generator, weights)
+    head = None
+    if classes is not None and "classes" in inspect.signature(HEADS[sections["head"]["name"]]).parameters:
+        with contextlib.nullcontext() if weights else torch.device("meta"):
+            head = _make(sections, "head", size_in=encoder.size, classes=classes, generator=generator)
+    return ModelParts(frontend, encoder, _make(sections, "readout"), head)
+
+
+def _frontend_and_encoder(
+    sections: Mapping[str, Mapping[str, Any]], generator: torch.Generator, weights: bool = True
+) -> tuple[FrontEnd, ResNet18]:
+    """The front end, and an encoder that fits it."""
+    frontend: FrontEnd = _make(sections, "frontend")
+    with contextlib.nullcontext() if weights else torch.device("meta"):
+        encoder: ResNet18 = _make(sections, "encoder", channels=frontend.channels, generator=generator)
+    axes = 1 if frontend.bands is None else 2
+    if encoder.dimensions != axes:
+        raise SoundalikeError(
+            f"encoder.dimensions is {encoder.dimensions}: the front end {sections['frontend']['name']!r} needs {axes}."
+        )
+    if frontend.bands is None and sections["head"].get("loss") == "frame":
+        raise SoundalikeError("head.loss is 'frame', and a frame of a waveform is 2 ms: give --head.loss clip.")
+    return frontend, encoder
 
 
 def _head(
@@ -228,4 +274,8 @@ def _make(sections: Mapping[str, Mapping[str, Any]], section: str, **wired: Any)
     arguments = dict(sections[section])
     constructor = SECTIONS[section][arguments.pop("name")]
     accepted = inspect.signature(constructor).parameters
-    return constructor(**arguments, **{key: value for key, value in wired.items() if key in accepted})
+    try:
+        return constructor(**arguments, **{key: value for key, value in wired.items() if key in accepted})
+    except (ArithmeticError, ValueError, RuntimeError, MemoryError) as error:  # numbers that nothing can have
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise SoundalikeError(f"no {section} can be made of its values ({reason}); give others.") from error

@@ -9,6 +9,7 @@ code takes, and nothing is listed twice.
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import typing
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from soundalike.core import yaml_text
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.core.kinds import fits, kind_in_words, plain
 from soundalike.data.training_clips import RecordingSettings, TrainingClips
-from soundalike.model.parts import SECTIONS, VIEWS, WIRED, Parts, build_parts
+from soundalike.model.parts import SECTIONS, VIEWS, WIRED, ModelParts, Parts, build_model_parts, build_parts
 from soundalike.model.settings import Training
 from soundalike.views.families import RECORDINGS
 
@@ -110,6 +111,8 @@ class Recipe:
         if not isinstance(content, dict):
             raise SoundalikeError(f"{path}: not a recipe; give it sections such as {', '.join(SECTIONS)}.")
         called = content.pop("name", path.stem)
+        if not isinstance(called, str | int | float) or not str(called).isprintable() or len(str(called)) > 200:
+            raise SoundalikeError(f"{path}: its name is no text of at most 200 letters; give another.")
         recipe = cls(str(called), typing.cast("dict[str, dict[str, Any]]", content))
         for section in SOURCES:
             if content.get(section) and section not in recipe.sections:
@@ -247,6 +250,20 @@ class Recipe:
         """
         return build_parts(self.sections, self.training, seed, clips, classes)
 
+    def build_model(self, seed: int | None = None, classes: int | None = None, weights: bool = True) -> ModelParts:
+        """The parts that a model keeps: as `build`, without a voice and without whatever else only training needs.
+
+        Args:
+            seed: seed of the weights; the training seed where not given.
+            classes: how many classes the head tells apart; without it no head is built.
+            weights: whether there are any. Otherwise encoder and head have shapes alone and take no memory, whatever
+                the recipe says of their sizes.
+
+        Raises:
+            SoundalikeError: parts do not fit together.
+        """
+        return build_model_parts(self.sections, self.training.seed if seed is None else seed, classes, weights)
+
 
 _FOLDER = Path(__file__).parent / "recipes"
 
@@ -256,6 +273,7 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
+@functools.cache  # type hints take milliseconds to resolve
 def _parameters(section: str, name: str) -> dict[str, inspect.Parameter]:
     """The constructor arguments of a part that a recipe may set, with annotations resolved to types."""
     constructor: Any = SECTIONS[section][name]

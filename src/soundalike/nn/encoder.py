@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from soundalike.core.errors import SoundalikeError
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
 class Convolution2d(nn.Conv2d):
@@ -162,7 +164,7 @@ class ResNet18(nn.Module):
             stride = tuple(steps[:dimensions])
             layers.append(nn.Sequential(Block(below, here, stride, dimensions), Block(here, here, 1, dimensions)))
         self.layers = nn.ModuleList(layers)
-        self.linear = nn.utils.skip_init(nn.Linear, self.widths[-1], size)
+        self.linear = uninitialised(nn.Linear, self.widths[-1], size)
         initialise(self, generator)
         # Convolutions run fastest with channels last, on CPUs and GPUs alike. Not narrow ones: without AVX-512,
         # PyTorch 2.13's write beyond their memory where channels do not fill a vector of eight.
@@ -209,6 +211,21 @@ class ResNet18(nn.Module):
         return self.vector(self.stages(x)[-1])
 
 
+def uninitialised(kind: Callable[..., _Module], *arguments: Any, **options: Any) -> _Module:
+    """A module whose weights are not drawn yet: the usual constructor draws them from the global random state.
+
+    Within ``torch.device("meta")`` it has shapes alone and takes no memory, whatever its size.
+
+    Args:
+        kind: its class.
+        arguments: of the class.
+        options: of the class.
+    """
+    device = "meta" if torch.get_default_device().type == "meta" else "cpu"
+    made: _Module = nn.utils.skip_init(kind, *arguments, **options, device=device)
+    return made
+
+
 def initialise(module: nn.Module, generator: torch.Generator | None = None) -> None:
     """Draw all weights inside ``module`` from ``generator``; the global random state stays as it is.
 
@@ -216,9 +233,12 @@ def initialise(module: nn.Module, generator: torch.Generator | None = None) -> N
     sqrt(inputs), and normalisations weight 1 and bias 0.
 
     Args:
-        module: any tree of convolutions, linear layers and batch normalisations, on the CPU.
+        module: any tree of convolutions, linear layers and batch normalisations, on the CPU; one that has shapes
+            alone stays as it is.
         generator: on the CPU; None for a fresh one with seed 0.
     """
+    if any(weight.is_meta for weight in module.parameters()):
+        return
     if generator is None:
         generator = torch.Generator().manual_seed(0)
     for part in module.modules():
@@ -236,8 +256,7 @@ def initialise(module: nn.Module, generator: torch.Generator | None = None) -> N
 def _convolution(
     dimensions: int, channels_in: int, channels: int, kernel: int, stride: int | tuple[int, ...] = 1
 ) -> nn.Module:
-    # Uninitialised on purpose: the usual constructor draws from the global random state.
-    return nn.utils.skip_init(
+    return uninitialised(
         _KINDS[dimensions].convolution,
         channels_in,
         channels,

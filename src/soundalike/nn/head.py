@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from soundalike.core.errors import SoundalikeError, nearest
-from soundalike.nn.encoder import ResNet18, initialise
+from soundalike.nn.encoder import ResNet18, initialise, uninitialised
 
 LOSSES = ("clip", "frame")
+MOST_LAYERS = 64
 
 
 class Head(nn.Module):
@@ -117,16 +118,18 @@ class Projection(Head):
         for name, value in (("size_in", size_in), ("hidden", hidden), ("size", size), ("layers", layers)):
             if value < 1:
                 raise SoundalikeError(f"projection: {name} is {value}; it must be at least 1.")
+        if layers > MOST_LAYERS:
+            raise SoundalikeError(f"projection: layers is {layers}; it must be at most {MOST_LAYERS}.")
         sizes = [size_in, *[hidden] * (layers - 1), size]
         parts: list[nn.Module] = []
         for below, here in itertools.pairwise(sizes[:-1]):
             # Without a bias, which the normalisation would take away again.
             parts += [
-                nn.utils.skip_init(nn.Linear, below, here, bias=False),
+                uninitialised(nn.Linear, below, here, bias=False),
                 nn.BatchNorm1d(here),
                 nn.ReLU(),
             ]
-        parts.append(nn.utils.skip_init(nn.Linear, sizes[-2], sizes[-1]))
+        parts.append(uninitialised(nn.Linear, sizes[-2], sizes[-1]))
         self.network = nn.Sequential(*parts)
         initialise(self, generator)
 
@@ -204,7 +207,7 @@ class JointHead(Projection):
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         super().__init__(size_in, hidden, size, layers, generator=generator)
         self.classes = classes
-        self.classifier = nn.Sequential(nn.BatchNorm1d(size), nn.ReLU(), nn.utils.skip_init(nn.Linear, size, classes))
+        self.classifier = nn.Sequential(nn.BatchNorm1d(size), nn.ReLU(), uninitialised(nn.Linear, size, classes))
         initialise(self.classifier, generator)
 
     def classify(self, projected: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ LOUDNESS = 0.1
 """Root mean square over the whole scene of a sound at level 0 dB: 20 dB below full scale, as in most recordings."""
 _QUIETEST = 1e-6  # what is quieter than that, mean square, is silence and not made louder
 _FLAT_BELOW = 6.5  # log2 Hz, 91 Hz: a slope that went on to 0 Hz would put a background where nobody hears it
+_MOST_EVENTS = 256  # a thousand times as many would fill the memory before anything is heard
 _EVENT, _BACKGROUND = range(2)  # uses of a scene's noise key
 
 
@@ -59,6 +60,8 @@ class Scene(Synthesizer):
             raise SoundalikeError(f"instrument is {instrument!r}: {nearest(str(instrument), INSTRUMENTS)}")
         if isinstance(events, bool) or not isinstance(events, int) or events < 1:
             raise SoundalikeError(f"events is {events!r}: give a whole number of at least 1.")
+        if events > _MOST_EVENTS:
+            raise SoundalikeError(f"events is {events}: give at most {_MOST_EVENTS}.")
         self.events = events
         self.instrument = INSTRUMENTS[instrument](
             sample_rate=sample_rate, seconds=seconds, control_rate=control_rate, peak="own"

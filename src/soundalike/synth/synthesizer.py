@@ -20,6 +20,7 @@ from soundalike.synth.parameter import ParameterSpec, ParameterTable
 from soundalike.synth.place import Place
 from soundalike.synth.targets import Target, TargetSpec, step_count, unpack
 
+_MOST_SECONDS, _MOST_RATE = 600.0, 1_000_000  # a recipe may be somebody else's, and memory is not without end
 PEAKS = ("own", "first", "none")
 ROWS, COMPILED_ROWS, GPU_ROWS = 64, 256, 8192
 """Sounds rendered at once: on a CPU, compiled on a CPU, and on a GPU. Left as it is, a rendering walks through memory
@@ -58,6 +59,10 @@ class Synthesizer(nn.Module):
             raise SoundalikeError(f"sample_rate is {sample_rate!r}: give a whole number of at least 1000 Hz.")
         if not _is_number(seconds) or round(seconds * sample_rate) < 1:
             raise SoundalikeError(f"seconds is {seconds!r}: give a length above 0.")
+        if seconds > _MOST_SECONDS or sample_rate > _MOST_RATE:
+            raise SoundalikeError(
+                f"seconds is {seconds!r} at {sample_rate} Hz: give at most {_MOST_SECONDS:g} s and {_MOST_RATE} Hz."
+            )
         if not _is_number(control_rate) or not 1 <= control_rate <= sample_rate:
             raise SoundalikeError(
                 f"control_rate is {control_rate!r}: give a rate from 1 Hz to the sample rate, {sample_rate} Hz."

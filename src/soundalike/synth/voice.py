@@ -14,6 +14,8 @@ from soundalike.synth.synthesizer import Synthesizer
 
 _MEAN_SQUARES = (0.5, 0.7, 1.0 / 3.0)  # of a sine, of a square-saw, about, and of noise, at level 1
 
+_MOST_OSCILLATORS = 64  # of which each is moved by each: a thousand would fill the memory
+
 
 class Voice(Synthesizer):
     """A sine and a square-saw oscillator with noise, two envelopes and two LFOs: 78 knobs.
@@ -157,6 +159,10 @@ class Parametric(Synthesizer):
                 f"sine, square_saw, fm_sine, fm_square_saw are {counts}: give whole numbers, at least one above 0."
             )
         number = sum(counts)
+        if number > _MOST_OSCILLATORS:
+            raise SoundalikeError(
+                f"sine, square_saw, fm_sine, fm_square_saw are {counts}: give at most {_MOST_OSCILLATORS} in all."
+            )
         self.section = ModulationSection(number, number, keyboards=number)
         kinds: list[type[SineVCO] | type[SquareSawVCO]] = (
             [SineVCO] * sine + [SquareSawVCO] * square_saw + [SineVCO] * fm_sine + [SquareSawVCO] * fm_square_saw

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import threading
@@ -15,14 +14,12 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from soundalike.core.compile import CompilationError
 from soundalike.core.device import is_first_process
 from soundalike.core.errors import SoundalikeError
+from soundalike.train.checkpoint import CHECKPOINT
 from soundalike.train.step import Learner
-
-CHECKPOINT = "checkpoint.ckpt"
 
 
 class Checkpoints(Callback):
@@ -34,7 +31,12 @@ class Checkpoints(Callback):
 
     def __init__(self, out: Path) -> None:
         self.out = out
+        self.began = False
         self._loss = torch.zeros(())
+
+    def on_train_start(self, trainer: Trainer, learner: Learner) -> None:
+        """Notes that the run has begun: what fails from now on is not the checkpoint that it was taken up from."""
+        self.began = True
 
     def on_train_batch_end(self, trainer: Trainer, learner: Learner, outputs: Any, *_: Any) -> None:
         """Writes a checkpoint where one is due."""
@@ -54,26 +56,6 @@ class Checkpoints(Callback):
                 f"start again with a lower training.learning_rate."
             )
         trainer.save_checkpoint(self.out / CHECKPOINT)
-
-
-class SafeCheckpoints(TorchCheckpointIO):
-    """Checkpoints that appear whole or not at all, so that a run killed while writing keeps the one before."""
-
-    def load_checkpoint(self, path: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """Reads a checkpoint, or says which file is none."""
-        try:
-            checkpoint: dict[str, Any] = super().load_checkpoint(path, *arguments, **options)
-        except Exception as error:  # a damaged file makes torch raise many things
-            raise SoundalikeError(
-                f"{path}: not a checkpoint, or cut short; delete it to start the run again from the beginning."
-            ) from error
-        return checkpoint
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Writes beside the old checkpoint, then replaces it."""
-        partial = Path(f"{path}.part")
-        super().save_checkpoint(checkpoint, partial, storage_options)
-        os.replace(partial, path)
 
 
 class Stop(Callback):

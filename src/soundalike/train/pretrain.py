@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import logging
-import os
 import platform
 import shutil
 import warnings
@@ -21,18 +21,21 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from soundalike.core.device import choose_device, engine_precision, is_first_process, ranks
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import make_folder
+from soundalike.core.files import FULL, holds_parts_alone, make_folder, remove_parts, write_whole
 from soundalike.core.memory import keep_freed_memory
 from soundalike.data.leakage import fingerprints
 from soundalike.data.training_clips import TrainingClips, heard_clips
 from soundalike.model.model import SoundModel
 from soundalike.model.recipe import Recipe
-from soundalike.model.settings import Training
-from soundalike.train.callbacks import CHECKPOINT, Checkpoints, CompiledRendering, PairExamples, SafeCheckpoints, Stop
+from soundalike.model.stored import INCONSISTENT
+from soundalike.train.callbacks import Checkpoints, CompiledRendering, PairExamples, Stop
+from soundalike.train.checkpoint import CHECKPOINT, SafeCheckpoints, not_of_this_run
 from soundalike.train.progress import TrainingProgress
 from soundalike.train.step import Learner
 
 MODEL, RECIPE, CLIPS = "model.safetensors", "recipe.yaml", "clips.csv"
+TIMING = "logs/timing.json"
+"""How long a run took: apart from its model, which is the same file where the run is."""
 
 
 def pretrain(
@@ -45,9 +48,9 @@ def pretrain(
 ) -> Path:
     """Trains the encoder of a recipe on synthetic sounds, on recordings, or on both.
 
-    The folder gets ``recipe.yaml`` (the recipe as it ran), ``checkpoint.ckpt`` (where the run stands), ``logs``
-    (CSV and TensorBoard), ``clips.csv`` (the recordings that were heard and the labels that were seen) and, at the
-    end, after Ctrl-C or when the time is up, ``model.safetensors``.
+    The folder gets ``recipe.yaml`` (the recipe as it ran), ``checkpoint.ckpt`` (where the run stands), ``logs`` (CSV
+    and TensorBoard, and how long it took), ``clips.csv`` (the recordings that were heard and the labels that were
+    seen) and, at the end, after Ctrl-C or when the time is up, ``model.safetensors``.
 
     Args:
         recipe: what to train, and how.
@@ -85,25 +88,30 @@ def pretrain(
     if start is not None and checkpoint is None:
         learner.encoder.load_state_dict(start.encoder.state_dict())
     if is_first_process():
-        partial = make_folder(out) / f"{RECIPE}.part"
-        partial.write_text(recipe.to_yaml(), encoding="utf-8")
-        os.replace(partial, out / RECIPE)
+        remove_parts(make_folder(out))  # of a run that was killed, or for which the disk was too full
+        write_whole(out / RECIPE, recipe.to_yaml(), "the recipe")
         if clips is not None:
             clips.record(out / CLIPS)
     stop = Stop()
     display = [] if quiet else [TrainingProgress()]
-    own = [Checkpoints(out), stop, PairExamples(), CompiledRendering(quiet), *display]
+    checkpoints = Checkpoints(out)
+    own = [checkpoints, stop, PairExamples(), CompiledRendering(quiet), *display]
     with _free_on_failure(out), _quiet_engine(), stop.listening():
-        trainer = _trainer(learner.training_settings, out, device, [*own, *callbacks])
+        trainer = _trainer(learner, out, device, [*own, *callbacks])
         try:
             trainer.fit(learner, Numbers(), Numbers(), ckpt_path=checkpoint, weights_only=True)
         except SystemExit:  # what the engine makes of a second Ctrl-C
             raise KeyboardInterrupt from None
+        except INCONSISTENT as error:
+            if checkpoint is None or checkpoints.began:
+                raise
+            raise not_of_this_run(checkpoint, error) from error
     if trainer.is_global_zero:
         # after the engine, which does nothing where a run was killed between its last checkpoint and its model
         classes = () if clips is None else clips.classes
         heard = before if clips is None else np.concatenate((before, fingerprints(clips.heard_paths)))
         SoundModel(recipe, learner.parts, summary(trainer, learner), classes, heard).save(out / MODEL)
+        write_whole(out / TIMING, json.dumps(_timing(trainer, learner)) + "\n", "how long the run took")
     return out / MODEL
 
 
@@ -151,7 +159,8 @@ def _check_start(start: SoundModel, recipe: Recipe) -> None:
             )
 
 
-def _trainer(settings: Training, out: Path, device: str, callbacks: list[Callback]) -> Trainer:
+def _trainer(learner: Learner, out: Path, device: str, callbacks: list[Callback]) -> Trainer:
+    settings = learner.training_settings
     steps = settings.total_steps(ranks(device))
     options: dict[str, Any] = {
         "accelerator": {"cpu": "cpu", "cuda": "gpu"}[device],
@@ -162,7 +171,7 @@ def _trainer(settings: Training, out: Path, device: str, callbacks: list[Callbac
         "logger": [kind(out, "logs", _sitting(out)) for kind in (CSVLogger, TensorBoardLogger)],
         "log_every_n_steps": min(10, max(1, (steps or 100) // 10)),
         "callbacks": callbacks,
-        "plugins": [SafeCheckpoints()],
+        "plugins": [SafeCheckpoints(learner)],
         "enable_checkpointing": False,  # Checkpoints writes them
         "enable_progress_bar": False,
         "enable_model_summary": False,
@@ -185,11 +194,13 @@ def _check_folder(recipe: Recipe, out: Path, resume: bool) -> Path | None:
     if not resume:
         if holds:
             raise SoundalikeError(f"{out}: holds a run already ({holds[0]}); give another folder, or --resume it.")
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and not _begun(out):
             raise SoundalikeError(f"{out}: not empty and not a run; give a new folder.")
         return None
     if RECIPE not in holds:
-        raise SoundalikeError(f"{out}: holds no run to resume ({RECIPE} is missing).")
+        if not holds and out.is_dir() and any(out.iterdir()) and _begun(out):
+            return None  # nothing to go on from, and nothing to lose
+        raise SoundalikeError(f"{out}: holds no run to resume ({RECIPE} is missing); start it without --resume.")
     before = Recipe.load(out / RECIPE)
     for section in {**before.sections, **recipe.sections}:
         values = before.sections.get(section, {})
@@ -217,15 +228,11 @@ class Numbers:
 
 
 def summary(trainer: Trainer, learner: Learner) -> dict[str, Any]:
-    """What a model says of its training."""
-    pairs = trainer.global_step * learner.training_settings.batch_size * trainer.world_size
-    seconds = learner.clock.seconds()
+    """What a model says of its training: nothing that differs where the same run is made again."""
     return {
         "steps": trainer.global_step,
-        "pairs": pairs,
-        "seconds": round(seconds, 1),
+        "pairs": _pairs(trainer, learner),
         "recordings": learner.views.pairs_per_epoch,
-        "pairs_per_second": round(pairs / seconds, 1) if seconds else None,
         "devices": trainer.world_size,
         "device": torch.cuda.get_device_name() if learner.device.type == "cuda" else platform.machine(),
         "threads": torch.get_num_threads(),
@@ -235,9 +242,33 @@ def summary(trainer: Trainer, learner: Learner) -> dict[str, Any]:
     }
 
 
+def timing(out: Path) -> dict[str, float]:
+    """How long the run in a folder took, over all sittings: ``seconds`` and ``pairs_per_second``; empty if unknown."""
+    try:
+        found = json.loads((out / TIMING).read_text(encoding="utf-8"))
+        return {name: float(found[name]) for name in ("seconds", "pairs_per_second")}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+
+
+def _timing(trainer: Trainer, learner: Learner) -> dict[str, float]:
+    seconds = learner.clock.seconds()
+    rate = _pairs(trainer, learner) / seconds if seconds else 0.0
+    return {"seconds": round(seconds, 1), "pairs_per_second": round(rate, 1)}
+
+
+def _pairs(trainer: Trainer, learner: Learner) -> int:
+    return int(trainer.global_step * learner.training_settings.batch_size * trainer.world_size)
+
+
 def _sitting(out: Path) -> str:
     """Name of this sitting's logs: a resumed run keeps those of the sittings before."""
     return f"sitting-{len(list(out.glob('logs/sitting-*'))) + 1}"
+
+
+def _begun(out: Path) -> bool:
+    """Whether a folder holds nothing but what a run leaves that could not even write its recipe or a checkpoint."""
+    return holds_parts_alone(out, ("logs", CLIPS))
 
 
 @contextlib.contextmanager
@@ -245,10 +276,16 @@ def _free_on_failure(out: Path) -> Iterator[None]:
     """Leaves the folder free for another try where a run fails before its first checkpoint."""
     try:
         yield
-    except Exception:
+    except Exception as error:
         if is_first_process() and not (out / CHECKPOINT).exists():
-            (out / RECIPE).unlink(missing_ok=True)
+            for name in (RECIPE, CLIPS):
+                (out / name).unlink(missing_ok=True)
             shutil.rmtree(out / "logs", ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in FULL:  # from the logs, which name no file
+            raise SoundalikeError(
+                f"{error.filename or out}: the run cannot write there ({error.strerror}); make room there, and "
+                "start it again."
+            ) from None
         raise
 
 

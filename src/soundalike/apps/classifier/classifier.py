@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from soundalike.audio import read
 from soundalike.audio.arrays import prepared, several, waveforms_of
 from soundalike.core.errors import AudioError, SoundalikeError
 from soundalike.eval.probe.linear import LinearProbe
-from soundalike.model.file import BESIDE
+from soundalike.model import file
 from soundalike.model.model import SoundModel
 
 HEADER = "classifier"
@@ -284,48 +285,97 @@ class SoundClassifier:
         Raises:
             SoundalikeError: there is no such file, or it is no model, or one without a classifier.
         """
-        from safetensors import safe_open
-
-        path = Path(path)
-        model = SoundModel.load(path, device)
-        if path.is_dir():
+        contents = file.read(path)
+        model = SoundModel.of(contents, device)
+        if Path(path).is_dir():
             raise SoundalikeError(f"{path}: the folder of a run; give a file that soundalike teach wrote.")
-        with safe_open(path, "np") as file:
-            found = (file.metadata() or {}).get(HEADER)
-            if found is None:
-                raise SoundalikeError(
-                    f"{path}: a model without a classifier; soundalike teach FOLDER --out FILE makes one."
-                )
-            names = {name: f"{BESIDE}{HEADER}.{name}" for name in _TENSORS}
-            try:
-                arrays = {name: file.get_tensor(key) for name, key in names.items()}
-                header = json.loads(found)
-                if header["format"] != _FORMAT:
-                    raise ValueError(f"format {header['format']}")
-                probe = LinearProbe(
-                    classes=np.array(header["classes"], dtype=str),
-                    mean=arrays["mean"],
-                    scale=arrays["scale"],
-                    weights=arrays["weights"],
-                    bias=arrays["bias"],
-                    strength=float(header["strength"]),
-                    converged=True,
-                )
-                return cls(
-                    model,
-                    probe,
-                    Distance(probe, arrays["axes"], arrays["centres"]),
-                    float(header["temperature"]),
-                    arrays["distances"],
-                    arrays["window_distances"],
-                    float(header["quietest"]),
-                    float(header["window"]),
-                    header["report"],
-                )
-            except Exception as error:  # safetensors raises its own kinds
-                raise SoundalikeError(
-                    f"{path}: its classifier is not one that this version can use ({error}); teach it anew."
-                ) from None
+        if HEADER not in contents.header:
+            raise SoundalikeError(
+                f"{path}: a model without a classifier; soundalike teach FOLDER --out FILE makes one."
+            )
+        try:
+            return _classifier(cls, model, json.loads(contents.header[HEADER]), contents.beside)
+        except (
+            SoundalikeError,
+            LookupError,
+            AttributeError,
+            ArithmeticError,
+            TypeError,
+            ValueError,
+            RuntimeError,
+        ) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise SoundalikeError(
+                f"{path}: its classifier is not one that this version can use ({reason}); teach it anew."
+            ) from None
+
+
+def _classifier(
+    kind: type[SoundClassifier], model: SoundModel, header: dict[str, Any], beside: dict[str, torch.Tensor]
+) -> SoundClassifier:
+    """A classifier out of what a file has of it.
+
+    Raises:
+        ValueError: its parts do not fit together, or a number is not finite or out of its range.
+        LookupError: a part is missing.
+        TypeError: a part is of another kind.
+    """
+    if header["format"] != _FORMAT:
+        raise ValueError(f"format {header['format']}")
+    classes, tensors = header["classes"], {name: beside[f"{HEADER}.{name}"] for name in _TENSORS}
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ValueError("its classes are no names")
+    if len(classes) < 2 or len({*classes}) < len(classes):
+        raise ValueError(f"it has {len({*classes})} classes of {len(classes)} names, and needs two or more")
+    if not isinstance(header["report"], dict):
+        raise ValueError("its report is none")
+    for name, tensor in tensors.items():
+        file.check_numbers(name, tensor)
+    axes = tensors["axes"].shape[-1]
+    shapes = {
+        "mean": (model.size,),
+        "scale": (model.size,),
+        "weights": (model.size, len(classes)),
+        "bias": (len(classes),),
+        "axes": (model.size, axes),
+        "centres": (len(classes), axes),
+        "distances": (len(tensors["distances"]),),
+        "window_distances": (len(tensors["window_distances"]),),
+    }
+    for name, shape in shapes.items():
+        if tuple(tensors[name].shape) != shape:
+            raise ValueError(
+                f"{name} has the shape {tuple(tensors[name].shape)}, and {len(classes)} classes and embeddings of "
+                f"{model.size} numbers make it {shape}"
+            )
+    numbers = {name: float(header[name]) for name in ("strength", "temperature", "quietest", "window")}
+    for name, value in numbers.items():
+        if not math.isfinite(value) or (name in ("temperature", "window") and value <= 0):
+            raise ValueError(f"its {name} is {value:g}")
+    arrays = {name: tensor.float().numpy() for name, tensor in tensors.items()}
+    for name in ("distances", "window_distances"):
+        if (np.diff(arrays[name]) < 0).any():
+            raise ValueError(f"its {name} are not sorted")
+    probe = LinearProbe(
+        classes=np.array(classes, dtype=str),
+        mean=arrays["mean"],
+        scale=arrays["scale"],
+        weights=arrays["weights"],
+        bias=arrays["bias"],
+        strength=numbers["strength"],
+        converged=True,
+    )
+    return kind(
+        model,
+        probe,
+        Distance(probe, arrays["axes"], arrays["centres"]),
+        numbers["temperature"],
+        arrays["distances"],
+        arrays["window_distances"],
+        numbers["quietest"],
+        numbers["window"],
+        header["report"],
+    )
 
 
 def load_classifier(path: str | Path, device: str = "cpu") -> SoundClassifier:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import check_file, replacing
+from soundalike.core.files import check_file, write_whole
 from soundalike.data.table_writer import check_table, open_table
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ def write(report: TrainingReport, out: Path) -> None:
             class).
     """
     if out.suffix.lower() == ".html":
-        with replacing(out, "the page") as partial:
-            partial.write_text(_page(report), encoding="utf-8", errors="backslashreplace")
+        write_whole(out, _page(report), "the page")
         return
     classes = report.classifier.classes
     rows = report.estimate.confusion if report.estimate else [[0] * len(classes)] * len(classes)

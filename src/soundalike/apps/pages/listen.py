@@ -31,7 +31,7 @@ from soundalike.apps.pages.difference import (
 from soundalike.audio import read
 from soundalike.audio.write import encoded
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import check_file, replacing
+from soundalike.core.files import check_file, write_whole
 from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, LogMelStatistics
 from soundalike.model.model import SoundModel
 from soundalike.model.parts import SECTIONS
@@ -102,8 +102,7 @@ def listen(recipe: Recipe, out: str | Path, model: SoundModel | None = None, cou
     scores = [likeness(name, x[: count + CROWD], x[count + CROWD :], count) for name, x in vectors.items()]
     sections = [_pair(i, pair, scores) for i, pair in enumerate(shown)]
     page = _page(recipe, model, views, scores, "\n".join(sections), seed)
-    with replacing(out, "the page") as partial:
-        partial.write_text(page, encoding="utf-8", errors="replace")
+    write_whole(out, page, "the page")
     return out
 
 
@@ -242,8 +241,9 @@ def _page(
         known = ", ".join(sorted({spec.name for source in views.values() for spec in source.target_specs}))
         about += f" Beside that it learns to predict what the synthesizer knows of each sound: {known}."
     settings = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in objective.items())
-    minutes = float(model.training.get("seconds", 0.0)) / 60
-    encoder = f"The encoder was trained for {minutes:.3g} minutes with the recipe {model.recipe.name}."
+    encoder = (
+        f"The encoder was trained on {model.training.get('pairs', 0):,} pairs with the recipe {model.recipe.name}."
+    )
     if not model.training:
         encoder = "The encoder is untrained: its weights are random. Give --model to see what training makes of it."
     rows = "".join(

@@ -20,7 +20,7 @@ import soundalike
 from soundalike.apps.pages.difference import piece
 from soundalike.audio.excerpt import Excerpts, excerpts
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import check_file, replacing
+from soundalike.core.files import check_file, write_whole
 from soundalike.eval.probe.figures import SHAPES
 from soundalike.eval.probe.linear import single_threaded_and_quiet, standardisation
 from soundalike.eval.probe.projection import project
@@ -279,8 +279,7 @@ def write(page: str, out: str | Path) -> int:
         SoundalikeError: it cannot be written.
     """
     content = page.encode("utf-8", "replace")
-    with replacing(Path(out), "the map") as partial:
-        partial.write_bytes(content)
+    write_whole(Path(out), content, "the map")
     return len(content)
 
 

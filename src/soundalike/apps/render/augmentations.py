@@ -19,7 +19,7 @@ from soundalike.audio import read
 from soundalike.audio.write import encoded
 from soundalike.core import random
 from soundalike.core.errors import SoundalikeError, nearest
-from soundalike.core.files import make_folder, write_file
+from soundalike.core.files import make_folder, write_whole
 from soundalike.views.augment import AUGMENTATIONS, Augmentation, Compose
 from soundalike.views.augment.fade import SHAPES
 from soundalike.views.augment.noise import COLOURS
@@ -100,7 +100,7 @@ def render_augmentations(
     written = []
     for name, sound in sounds.items():
         file = out / f"{name}.wav"
-        write_file(file, encoded((gain * sound).numpy(), sample_rate))
+        write_whole(file, encoded((gain * sound).numpy(), sample_rate), "the sound", sync=False)
         written.append(file)
     shown = Path(path).name.encode("utf-8", "backslashreplace").decode()
     table = {
@@ -118,7 +118,7 @@ def render_augmentations(
             for name, draw in draws.items()
         },
     }
-    write_file(out / "augmentations.json", json.dumps(table, indent=1, ensure_ascii=False))
+    write_whole(out / "augmentations.json", json.dumps(table, indent=1, ensure_ascii=False), "the table")
     title = f"{shown}, {table['used']}" if len(waveform) > most else shown
     _draw(title, _pictures(original[None], original, sample_rate)[0], draws, sample_rate, out / "augmentations.png")
     return [*written, out / "augmentations.json", out / "augmentations.png"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from soundalike.audio.write import encoded
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import make_folder, write_file
+from soundalike.core.files import make_folder, write_whole
 from soundalike.nn.frontend import LogMel
 from soundalike.synth import VOICES, Synthesizer
 from soundalike.views import Doppelgangers
@@ -67,7 +67,7 @@ def render(
     for i in range(count):
         for name, sound in sounds.items():
             path = out / f"patch-{i}-{name}.wav"
-            write_file(path, encoded(sound[i].numpy(), voice.sample_rate))
+            write_whole(path, encoded(sound[i].numpy(), voice.sample_rate), "the sound", sync=False)
             written.append(path)
     table = {
         "voice": next((name for name, kind in VOICES.items() if type(voice) is kind), type(voice).__name__),
@@ -78,7 +78,7 @@ def render(
         "noise_seeds": noise_seeds.tolist(),
         "patches": [{name: _knobs(voice, patch[i]) for name, patch in patches.items()} for i in range(count)],
     }
-    write_file(out / "patches.json", json.dumps(table, indent=1))
+    write_whole(out / "patches.json", json.dumps(table, indent=1), "the table")
     _draw(sounds, voice.sample_rate, out / "spectrograms.png")
     return [*written, out / "patches.json", out / "spectrograms.png"]
 

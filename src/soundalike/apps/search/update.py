@@ -251,7 +251,7 @@ class _Update:
         entries = [*stored, *(entry for entry, _ in self.fresh)]
         broken = [self.broken[name] for name in sorted(self.broken)]
         write(self.out, self.folder.resolve(), self.maker, broken, entries, self._pieces(), self.reference)
-        self.store, self.entries, self.fresh = Store(self.out), list(entries), []
+        self.store, self.entries, self.fresh = Store(self.out, checked=True), list(entries), []
         self._number()
         self.saved = time.monotonic()
         self.saving = self.saved - started

@@ -59,6 +59,7 @@ def open_cache(
     state = asked.state(place)
     found = _opened(place, asked, state) if state.tidy else None
     if found is not None and not state.remains:
+        remove_cleared()
         return found
     try:
         # What is complete is opened at once where another run holds the lock: the files beside it are that run's.

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from soundalike.audio.cache.place import Place
+from soundalike.core.files import replacing
 
 _MAGIC = b"soundalike recordings 1\n"
 _SAMPLES_MAGIC = b"soundalike samples 1\n"
@@ -159,15 +160,9 @@ class Index:
         meta_bytes = np.frombuffer(json.dumps({**meta, "end": self.end}).encode(), np.uint8)
         np.savez(stream, meta=meta_bytes, clips=self.clips, **arrays)
         content = stream.getbuffer()
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            with partial.open("wb") as file:
-                file.write(_MAGIC + b"%08x\n" % zlib.crc32(content))
-                file.write(content)
-            os.replace(partial, path)
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink()
+        with replacing(path, None) as partial, partial.open("wb") as file:
+            file.write(_MAGIC + b"%08x\n" % zlib.crc32(content))
+            file.write(content)
 
     @classmethod
     def load(cls, path: Path) -> Index:

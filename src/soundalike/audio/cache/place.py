@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import CACHE_VARIABLE, cache_folder
+from soundalike.core.files import CACHE_VARIABLE, PART, cache_folder
 
 
 def recordings_folder() -> Path:
@@ -65,7 +65,7 @@ class Place:
 
     def remains(self, build: str | None = None) -> list[Path]:
         """Files of samples other than that of ``build``, and an index that was not finished."""
-        found = (*self.path.glob("samples-*.bin"), *self.path.glob(".index.partial"))
+        found = (*self.path.glob("samples-*.bin"), *self.path.glob(f".index*{PART}"))
         return [path for path in found if build is None or path != self.samples(build)]
 
     def cleared(self) -> bool:

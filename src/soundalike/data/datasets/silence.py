@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from soundalike.audio.read import load
 from soundalike.audio.write import encoded
 from soundalike.core.errors import AudioError, SoundalikeError
-from soundalike.core.files import cache_folder, make_folder
+from soundalike.core.files import cache_folder, make_folder, write_whole
 from soundalike.data.datasets.listing import audio_in
 
 BACKGROUND = "_background_noise_"
@@ -89,7 +88,8 @@ def cuts(folder: Path, wanted: Mapping[str, int]) -> tuple[list[Cut], list[str]]
         make_folder(place)
     try:
         for cut, samples in lacking:
-            _write(cut.path, samples)
+            # not synchronised, since there are thousands: one that a power cut has emptied is made again, by its size
+            write_whole(cut.path, encoded(samples, RATE), None, sync=False)
     except OSError as error:
         raise SoundalikeError(
             f"{place}: the cuts of {BACKGROUND} cannot be written there ({error.strerror or error}); make room, or "
@@ -124,16 +124,3 @@ def _starts(lengths: Mapping[str, int], first: float, last: float, count: int) -
         result += [(name, begin + int(start)) for start in inside]
         passed += size
     return result
-
-
-def _write(path: Path, samples: np.ndarray) -> None:
-    """Writes a file that is there whole or not at all, also where two programs write it at once."""
-    # not a file of tempfile's, which nobody else could read where users share a cache
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(encoded(samples, RATE))
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import make_folder
+from soundalike.core.files import make_folder, write_whole
 from soundalike.data.download.catalogue import Archive, amount
 from soundalike.data.download.display import Display
 from soundalike.data.download.fetch import check_address, compare, fetch
 from soundalike.data.download.part import digest_file, part_of, remove_part
-from soundalike.data.download.unpack import ArchiveError, unpack
+from soundalike.data.download.unpack import MARKER, ArchiveError, unpack
 
-MARKER = ".soundalike.json"
-"""A file in every folder that was unpacked here: what it is, from where, and its archive's SHA-256."""
 _SLACK = 100_000_000  # bytes that an archive, or what is in it, may always have above twice its size
 
 
@@ -92,7 +90,7 @@ def _keep(file: Path, sha256: str) -> None:
     if not file.is_file():
         os.replace(part_of(file), file)
     # as sha256sum --check reads it
-    file.with_name(f"{file.name}.sha256").write_text(f"{sha256}  {file.name}\n", encoding="utf-8")
+    write_whole(file.with_name(f"{file.name}.sha256"), f"{sha256}  {file.name}\n", "the checksum")
 
 
 def _tidy(file: Path, folder: Path, sha256: str, keep: bool, display: Display) -> None:
@@ -178,7 +176,9 @@ def _unpack(archive: Archive, file: Path, folder: Path, origin: dict[str, str], 
         count = unpack(file, beside, 2 * archive.unpacked + _SLACK, start=display.start, show=display.show)
         top = _top(archive, file, beside)
         notes = {"name": archive.name, **origin, "licence": archive.licence, "files": count}
-        (top / MARKER).write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
+        write_whole(top / MARKER, json.dumps(notes, indent=1) + "\n", None)
+        if hasattr(os, "sync"):
+            os.sync()  # once for all files: after a power cut none of them may be empty in a folder that is there
         if folder.exists():
             folder.rmdir()  # an empty one
         os.replace(top, folder)

@@ -6,6 +6,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from soundalike.core.terminal import shown
 from soundalike.data.download.catalogue import amount
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Display:
 
     def say(self, sentence: str) -> None:
         """A line that stays."""
-        self._console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(shown(sentence), highlight=False, markup=False, soft_wrap=True)
 
     def _line(self) -> str:
         seconds = max(time.monotonic() - self._started, 1e-9)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from soundalike.core.errors import SoundalikeError
+from soundalike.core.files import write_whole
 
 _BLOCK = 1 << 20
 
@@ -104,7 +106,7 @@ class Part:
     def remember(self, etag: str | None, modified: str | None, total: int | None) -> None:
         """Notes what the server says of the file that comes now."""
         self.known = {"address": self.address, "etag": etag, "modified": modified, "total": total}
-        self._notes.write_text(json.dumps(self.known, indent=1) + "\n", encoding="utf-8")
+        write_whole(self._notes, json.dumps(self.known, indent=1) + "\n", "what is known of the download")
 
     def restart(self) -> None:
         """Drops what is there."""
@@ -130,6 +132,7 @@ class Part:
 
     def finish(self) -> None:
         """Notes that it is whole, for a server that did not say how long that is."""
+        os.fsync(self._file.fileno())  # before it may get the archive's name
         self.remember(self.known.get("etag"), self.known.get("modified"), self.length)
 
     @property

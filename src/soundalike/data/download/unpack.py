@@ -11,7 +11,9 @@ import gzip
 import re
 import shutil
 import stat
+import struct
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -26,11 +28,21 @@ from soundalike.core.errors import SoundalikeError
 _BLOCK = 1 << 20
 _MOST_HEADER = 1 << 20  # of a name or an extended header in a tar, which tarfile reads into memory
 _MOST_TAIL = 1 << 26  # of zeros after the last member
+_MOST_LEVELS, _MOST_NAME, _MOST_PATH = 64, 240, 1000  # folders in each other; bytes of a name, and of all of them
 _DRIVE = re.compile("[A-Za-z]:")
+# control characters, those that turn the direction of writing, and what Windows takes in no name
+_UNUSABLE = re.compile('[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\\\\<>:"|?*]')
+_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])[ ]*(\..*)?", re.IGNORECASE | re.DOTALL)
+MARKER = ".soundalike.json"
+"""A file in every folder that was downloaded and unpacked: what it is, from where, and its archive's SHA-256."""
 
 
 class ArchiveError(SoundalikeError):
     """An archive that is damaged, or that holds what it must not."""
+
+
+class _UnwritableError(Exception):
+    """What is unpacked cannot be written: no fault of the archive, which the same error would be while it is read."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,7 @@ class _Inspector:
     members: int = 0
     files: set[tuple[str, ...]] = field(default_factory=set)
     folders: set[tuple[str, ...]] = field(default_factory=set)
+    spelled: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
 
     def place(self, member: _Member) -> tuple[str, ...]:
         """Where the member goes, as parts below the folder; none for the folder itself."""
@@ -62,8 +75,15 @@ class _Inspector:
             self.refuse(f"{shown} is an absolute path")
         if ".." in parts:
             self.refuse(f"{shown} leads out of the folder")
-        if "\\" in name or any(ord(letter) < 32 for letter in name):
+        if len(parts) > _MOST_LEVELS:
+            self.refuse(f"{shown} lies {len(parts)} folders deep, and at most {_MOST_LEVELS} are taken")
+        lengths = [len(part.encode("utf-8", "surrogatepass")) for part in parts]
+        if max(lengths, default=0) > _MOST_NAME or sum(lengths) > _MOST_PATH:
+            self.refuse(f"{shown} is too long for a name")
+        if _UNUSABLE.search(name) or any(part[-1] in ". " or _DEVICES.fullmatch(part) for part in parts):
             self.refuse(f"{shown} is no name for a file on every system")
+        if any(part.casefold() == MARKER for part in parts):
+            self.refuse(f"{shown} has the name of the file in which soundalike notes where a folder is from")
         if member.kind not in ("file", "folder"):
             self.refuse(f"{shown} is {member.kind}")
         if member.kind == "file" and not parts:
@@ -77,6 +97,12 @@ class _Inspector:
 
     def _enter(self, kind: str, parts: tuple[str, ...], shown: str) -> None:
         above = [parts[:depth] for depth in range(1, len(parts))]
+        for place in (*above, parts):
+            # where letters that differ in case or in how accents are put together are the same, one would overwrite
+            # the other
+            other = self.spelled.setdefault(tuple(map(_folded, place)), place)
+            if other != place:
+                self.refuse(f"{shown} differs from {'/'.join(other)!r} in case or in the composition of letters alone")
         if kind == "file":
             if parts in self.files or parts in self.folders:
                 self.refuse(f"{shown} is in it twice")
@@ -89,6 +115,11 @@ class _Inspector:
 
     def refuse(self, why: str) -> None:
         raise ArchiveError(f"{self.archive}: not unpacked, since {why}.")
+
+
+def _folded(name: str) -> str:
+    """What a name is on file systems that tell neither capitals nor the composition of letters apart."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 def unpack(
@@ -115,6 +146,7 @@ def unpack(
     Raises:
         ArchiveError: it is neither, damaged or not whole, encrypted, compressed in an unusual way, or has a member
             that may not be unpacked.
+        SoundalikeError: the folder exists, or cannot be written to.
     """
     walk = _walker(archive)
     with _damage_named(archive):
@@ -124,10 +156,16 @@ def unpack(
             first.place(member)
     try:
         folder.mkdir()
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    try:
         start("unpacking", archive.stat().st_size)
         second = _Inspector(archive, most_bytes, most_members)
-        for parts in first.folders:
-            folder.joinpath(*parts).mkdir(parents=True, exist_ok=True)
+        try:
+            for parts in first.folders:
+                folder.joinpath(*parts).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _UnwritableError from error
         with _damage_named(archive):
             for member in walk(archive, show):
                 parts = second.place(member)
@@ -138,27 +176,54 @@ def unpack(
                     _write(member, folder.joinpath(*parts))
         if second.files != first.files:
             second.refuse("it has changed while it was unpacked")
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, _UnwritableError) and isinstance(error.__cause__, OSError):
+            raise _unwritable(folder, error.__cause__) from None
         raise
     return len(second.files)
 
 
+def _unwritable(folder: Path, error: OSError) -> SoundalikeError:
+    return SoundalikeError(
+        f"{folder}: cannot be unpacked there ({error.strerror or error}); make room, or give another place. The "
+        "archive stays, and the same command goes on from it."
+    )
+
+
 def _write(member: _Member, path: Path) -> None:
     left = member.size
-    with member.open() as source, path.open("xb") as target:
+    with member.open() as source, _opened(path) as target:
         while left > 0:
             block = source.read(min(_BLOCK, left))
             if not block:
                 raise EOFError(f"{member.name!r} ends early")
-            target.write(block)
             left -= len(block)
+            try:
+                while block:  # an unbuffered file may take less than it is given
+                    block = block[target.write(block) :]
+            except OSError as error:
+                raise _UnwritableError from error
         source.read(1)  # past the end, where a zip's checksum is compared
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """A new file, whose errors are none of the archive's."""
+    try:
+        target = path.open("xb", buffering=0)
+    except OSError as error:
+        raise _UnwritableError from error
+    with target:
+        yield target
+
+
 def _walker(archive: Path) -> Callable[[Path, Callable[[int], None]], Iterator[_Member]]:
-    with archive.open("rb") as stream:
-        magic = stream.read(4)
+    try:
+        with archive.open("rb") as stream:
+            magic = stream.read(4)
+    except OSError as error:
+        raise ArchiveError(f"{archive}: cannot be read ({error.strerror or error}).") from None
     if magic in (b"PK\x03\x04", b"PK\x05\x06"):
         return _walk_zip
     if magic[:2] == b"\x1f\x8b":
@@ -168,10 +233,12 @@ def _walker(archive: Path) -> Callable[[Path, Callable[[int], None]], Iterator[_
 
 @contextmanager
 def _damage_named(archive: Path) -> Iterator[None]:
-    damage = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, NotImplementedError)
+    damage = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, struct.error)
     try:
         yield
-    except (*damage, RecursionError, UnicodeError, ValueError) as error:
+    # OSError: an offset that leads before the beginning of the file, say; RuntimeError: a flag of encryption that only
+    # one of two headers has
+    except (*damage, OSError, RuntimeError, ValueError, LookupError, ArithmeticError) as error:
         why = " ".join(str(error).split()) or type(error).__name__
         raise ArchiveError(f"{archive}: damaged or not whole ({why}).") from error
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import make_folder, write_file
+from soundalike.core.files import make_folder, write_whole
 from soundalike.eval.probe.baseline import BASELINES
 from soundalike.eval.probe.compare import Comparison, compare_to_baselines
 from soundalike.eval.probe.projection import Projection, project
@@ -149,8 +149,7 @@ def evaluate(
         seconds=time.perf_counter() - started,
     )
     for name, text in ((RESULTS, evaluation.as_json()), (REPORT, report_html(evaluation))):
-        # File names need not be valid Unicode.
-        write_file(out / name, text)
+        write_whole(out / name, text, "the evaluation")
     return evaluation
 
 

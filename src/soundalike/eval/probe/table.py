@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from soundalike.core.terminal import shown
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -55,7 +57,7 @@ def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
         lead += [""] * (len(task.scores) - len(lead))
         names = [*task.scores, *[None] * (len(lead) - len(task.scores))]
         for text, name in zip(lead, names, strict=True):
-            cells = [escape(text) if text == task.task else f"[dim]{escape(text)}[/dim]"]
+            cells = [escape(shown(text)) if text == task.task else f"[dim]{escape(text)}[/dim]"]
             if name is None:
                 cells += [""] * (1 + len(evaluation.probes))
             else:
@@ -69,8 +71,11 @@ def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
     console.print(table)
     for task in evaluation.tasks:
         colour = "green" if task.comparison.clear else "dim" if task.comparison.beats is None else "yellow"
-        console.print(f"[{colour}]{escape(task.task)}[/{colour}]: {escape(task.comparison.sentence)}", highlight=False)
-        console.print(f"  [dim]Protocol: {escape(task.protocol)}.[/dim]", highlight=False)
+        console.print(
+            f"[{colour}]{escape(shown(task.task))}[/{colour}]: {escape(shown(task.comparison.sentence))}",
+            highlight=False,
+        )
+        console.print(f"  [dim]Protocol: {escape(shown(task.protocol))}.[/dim]", highlight=False)
         if task.failures:
             count = f"{len(task.failures)} file{'s' if len(task.failures) > 1 else ''}"
             console.print(f"  {count} could not be read and took no part; the report names them.", highlight=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 import torch
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import make_folder, write_file
+from soundalike.core.files import holds_parts_alone, make_folder, write_whole
 from soundalike.model.recipe import Recipe
 
 STUDY, RUNS, FAILURE = "study.json", "runs", "failure.txt"
@@ -119,7 +118,7 @@ class StudyFolder:
     def _recorded(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
         path = self.out / STUDY
         if not path.exists():
-            if self.out.is_dir() and any(self.out.iterdir()):
+            if self.out.is_dir() and not holds_parts_alone(self.out):
                 raise SoundalikeError(f"{self.out}: not empty and not a study; give a new folder.")
             return None
         try:
@@ -142,9 +141,7 @@ class StudyFolder:
 
     def save(self) -> None:
         """Writes ``study.json``, whole or not at all."""
-        partial = make_folder(self.out) / f"{STUDY}.part"
-        write_file(partial, json.dumps(self.state, indent=1) + "\n")
-        os.replace(partial, self.out / STUDY)
+        write_whole(self.out / STUDY, json.dumps(self.state, indent=1) + "\n", "the study")
 
     def extra(self, key: str, compute: Callable[[], Any]) -> Any:
         """A result that belongs to no run, such as a baseline: computed once, kept in ``study.json``."""
@@ -195,7 +192,7 @@ class StudyFolder:
                 self.save()
             except Exception as error:  # whatever it is, it must not cost the other runs
                 folder = make_folder(self.out / RUNS)
-                write_file(folder / f"{run.slug}.{FAILURE}", traceback.format_exc())
+                write_whole(folder / f"{run.slug}.{FAILURE}", traceback.format_exc(), "why a run failed")
                 told = str(error) if isinstance(error, SoundalikeError) else f"{type(error).__name__}: {error}"
                 failed.append((run, " ".join(told.split())))
             spent += time.monotonic() - started
@@ -213,8 +210,8 @@ class StudyFolder:
 
     def _run(self, run: Run, score: Callable[[Path, Run], Any], device: str, started: float) -> dict[str, Any]:
         from soundalike.model.model import SoundModel
-        from soundalike.train.callbacks import CHECKPOINT
-        from soundalike.train.pretrain import RECIPE, pretrain
+        from soundalike.train.checkpoint import CHECKPOINT
+        from soundalike.train.pretrain import RECIPE, pretrain, timing
 
         if run.after is not None and run.after not in self.state["finished"]:
             former = next(other for other in self.runs if other.slug == run.after)
@@ -223,10 +220,10 @@ class StudyFolder:
         if folder.is_dir() and not ((folder / RECIPE).is_file() and (folder / CHECKPOINT).is_file()):
             shutil.rmtree(folder)  # broken off before there was anything to go on from
         model = self._model(run.slug)
-        trained = SoundModel.load(model).training if model.is_file() else {}
+        trained = {**SoundModel.load(model).training, **timing(folder)} if model.is_file() else {}
         if not _complete(recipe, trained):
             pretrain(recipe, folder, resume=folder.is_dir(), device=device, quiet=True)
-            trained = SoundModel.load(model).training
+            trained = {**SoundModel.load(model).training, **timing(folder)}
             if not _complete(recipe, trained):  # pretrain takes Ctrl-C as a wish for an early model
                 raise KeyboardInterrupt
         return {
@@ -242,7 +239,7 @@ def _complete(recipe: Recipe, trained: Mapping[str, Any]) -> bool:
     """Whether a training was as long as the recipe says."""
     if not trained:
         return False
-    steps, seconds = int(trained["steps"]), float(trained["seconds"]) + _ROUNDING
+    steps, seconds = int(trained["steps"]), float(trained.get("seconds", 0.0)) + _ROUNDING
     settings = recipe.training.counted(trained.get("recordings"))
     return settings.progress(steps, seconds, int(trained["devices"])) >= 1.0
 

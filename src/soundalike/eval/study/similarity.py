@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import make_folder, write_file
+from soundalike.core.files import make_folder, write_whole
 from soundalike.eval.study.report import page, paragraph, picture, table
 
 if TYPE_CHECKING:
@@ -111,13 +111,13 @@ def write(found: Mapping[str, Mapping[str, Mapping[float, Mapping[str, float]]]]
         about: a sentence on what was measured.
     """
     out = make_folder(Path(out))
-    write_file(out / TABLE, json.dumps({"about": about, "similarity": found}, indent=1) + "\n")
+    write_whole(out / TABLE, json.dumps({"about": about, "similarity": found}, indent=1) + "\n", "the table")
     _draw(found, out / FIGURE)
     head = ("voice", "heard by", "δ", "pairs", "others", "AUC")
     caption = "Cosine similarity of pairs (dashed: of others), and how surely pairs are told from others."
     sections = [paragraph(about, soft=True), picture(out / FIGURE, caption), table(head, rows(found), lead=2)]
     html = page("Similarity of pairs against δ", sections)
-    write_file(out / REPORT, html)
+    write_whole(out / REPORT, html, "the report")
 
 
 def rows(found: Mapping[str, Mapping[str, Mapping[float, Mapping[str, float]]]]) -> list[list[str]]:

@@ -12,7 +12,7 @@ import torch
 
 from soundalike.audio import read
 from soundalike.core.errors import AudioError, SoundalikeError
-from soundalike.core.files import make_folder, write_file
+from soundalike.core.files import make_folder, write_whole
 from soundalike.eval.study.features import FEATURES, RATE, features
 from soundalike.eval.study.report import page, paragraph, picture, table
 from soundalike.model.recipe import Recipe
@@ -139,7 +139,7 @@ def write(synthetic: Mapping[str, Table], real: Mapping[str, Table], out: str | 
     found = summary(synthetic, real)
     counts = {source: len(values["silence"]) for source, values in sources.items()}
     text = json.dumps({"sounds": counts, "percentiles": QUANTILES, **found}, indent=1)
-    write_file(out / TABLE, text + "\n")
+    write_whole(out / TABLE, text + "\n", "the table")
     _draw(sources, list(synthetic), out / FIGURE)
     about = (
         "Distance: Wasserstein-1 between the two distributions, divided by the standard deviation of both together; "
@@ -164,7 +164,7 @@ def write(synthetic: Mapping[str, Table], real: Mapping[str, Table], out: str | 
         table(("feature", *sources), middles),
     ]
     html = page("Synthetic sounds beside recordings", sections)
-    write_file(out / REPORT, html)
+    write_whole(out / REPORT, html, "the report")
     return found
 
 

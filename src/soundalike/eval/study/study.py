@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from soundalike.core.errors import SoundalikeError, nearest
-from soundalike.core.files import write_file
+from soundalike.core.files import write_whole
 from soundalike.eval.study.report import page, paragraph, table
 from soundalike.eval.study.results import Level, Results, Row
 from soundalike.eval.study.runs import Run, StudyFolder
@@ -277,7 +277,7 @@ class Study(ABC):
         if failed:
             sections += ["<h2>Runs that failed</h2>", table(("run", "why"), [(r.title, why) for r, why in failed], 2)]
         html = page(self.title, sections)
-        write_file(folder.out / REPORT, html)
+        write_whole(folder.out / REPORT, html, "the report")
 
 
 class ClarStudy(Study):

@@ -9,6 +9,8 @@ from soundalike.core.errors import SoundalikeError, nearest
 
 LEVELS = ("as-is", "peak")
 QUIETEST_PEAK = 1e-4
+MOST_RATE, MOST_FFT, MOST_BANDS, MOST_HOP, MOST_CLIP = 1_000_000, 1 << 15, 512, 1.0, 600.0
+"""Limits of what a recipe may ask for, far beyond what is of use: it may be somebody else's, or a damaged file's."""
 
 
 class FrontEnd(nn.Module):
@@ -99,6 +101,29 @@ class FrontEnd(nn.Module):
     def features(self, waveform: Tensor) -> Tensor:
         """The features of waveforms that are at least one training clip long."""
         raise NotImplementedError
+
+
+def check_sizes(part: str, frontend: FrontEnd, fft: int = 0) -> None:
+    """Makes sure that a front end takes neither a memory nor a time without end.
+
+    Args:
+        part: its name, for the sentence.
+        frontend: with its attributes set.
+        fft: points of its Fourier transform.
+
+    Raises:
+        SoundalikeError: a size is beyond its limit.
+    """
+    for name, value, most in (
+        ("sample_rate", frontend.sample_rate, MOST_RATE),
+        ("fft", fft, MOST_FFT),
+        ("bands", frontend.bands or 1, MOST_BANDS),
+        ("the length from frame to frame", frontend.hop_samples / frontend.sample_rate, MOST_HOP),
+        ("the length of a training clip", frontend.clip_samples / frontend.sample_rate, MOST_CLIP),
+    ):
+        if value > most:
+            unit = " s" if "length" in name else ""
+            raise SoundalikeError(f"{part}: {name} is {value:g}{unit}; it must be at most {most:g}{unit}.")
 
 
 def checked_level(part: str, level: str) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.nn.frontend.base import FrontEnd, checked_level
+from soundalike.nn.frontend.base import FrontEnd, check_sizes, checked_level
 from soundalike.nn.frontend.mel import mel_filters
 
 # Mean and standard deviation of powers in dB, phases in radians and mel powers in dB. Measured, then rounded: 256
@@ -116,6 +116,7 @@ class ThreeChannels(FrontEnd):
         self.floor = floor
         self.normalise = normalise
         self.silence_is_zero = silence_is_zero
+        check_sizes("clar", self, fft)
         filters = mel_filters(sample_rate, fft, bands, minimum_hz, maximum_hz)
         empty = int((filters.sum(0) == 0).sum())
         if empty:

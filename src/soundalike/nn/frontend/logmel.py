@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.nn.frontend.base import FrontEnd, checked_level
+from soundalike.nn.frontend.base import FrontEnd, check_sizes, checked_level
 from soundalike.nn.frontend.mel import mel_filters
 
 
@@ -93,6 +93,7 @@ class LogMel(FrontEnd):
         self.level = checked_level("logmel", level)
         if not offset > 0:
             raise SoundalikeError(f"logmel: offset is {offset:g}; it must be above 0, or silence has no logarithm.")
+        check_sizes("logmel", self, fft)
         hann = torch.hann_window(self.window_samples, periodic=True, dtype=torch.float64)
         # The window starts its frame and the rest of the transform is zeros: stft would centre a short
         # window.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.nn.frontend.base import FrontEnd, checked_level
+from soundalike.nn.frontend.base import FrontEnd, check_sizes, checked_level
 
 
 class Raw(FrontEnd):
@@ -40,6 +40,7 @@ class Raw(FrontEnd):
         self.bands = None
         self.window_samples = self.hop_samples = 1
         self.frames = None if seconds is None else round(seconds * sample_rate)
+        check_sizes("raw", self)
         self.level = checked_level("raw", level)
 
     def features(self, waveform: Tensor) -> Tensor:
