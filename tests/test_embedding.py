@@ -16,8 +16,9 @@ import soundfile
 from soundalike.audio import background
 from soundalike.audio.read import load
 from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.data.segments import read_sounds
 from soundalike.data.table_writer import check_table
-from soundalike.data.tables import SUFFIXES, paths_from_table
+from soundalike.data.tables import SUFFIXES
 from soundalike.model import embed_files as embedding
 from soundalike.model.embed_files import embed_files, save
 from soundalike.model.journal import Journal
@@ -352,7 +353,7 @@ def test_save_nothing_and_odd_names(tmp_path: Path, suffix: str) -> None:
     found = embed_files([tmp_path / odd], {"a": Statistics()})
     assert found.failures == []
     save(found, tmp_path / f"odd{suffix}", "a")
-    assert paths_from_table(tmp_path / f"odd{suffix}") == [tmp_path / odd]
+    assert read_sounds(tmp_path / f"odd{suffix}") == [tmp_path / odd]
 
 
 def test_save_leaves_the_old_file_when_it_fails(

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from soundalike.apps.search import similarity
 from soundalike.cli import main
 from soundalike.core.errors import SoundalikeError
+from soundalike.data.segments import read_sounds
 from soundalike.data.table_writer import open_table
-from soundalike.data.tables import SUFFIXES, columns_in, paths_from_table, read_table
+from soundalike.data.tables import SUFFIXES, columns_in, read_table
 
 RATE = 16_000
 CLIPS = 6
@@ -115,7 +116,7 @@ def test_what_is_written_is_embedded_classified_and_searched_for(
     there: Path, writer: str, run: Path, cli: Cli
 ) -> None:
     for table in in_each_format(writer):
-        count = len(paths_from_table(table))
+        count = len(read_sounds(table))
         assert count == {"embed": CLIPS, "classify": CLIPS, "search": 3, "search --duplicates": 2}.get(writer, count)
         assert cli("embed", table, "--model", run, "--out", "e.npz")[:2] == (
             0,
@@ -236,7 +237,7 @@ def test_paths_are_beside_the_table_or_in_the_working_folder(
     monkeypatch.chdir(tmp_path)
     beside = table.parent
     expected = [beside / "both", Path("here"), beside / "there", beside / "nowhere", tmp_path / "here"]
-    assert paths_from_table(table) == [*expected, beside / ("x" * 5000)]
+    assert read_sounds(table) == [*expected, beside / ("x" * 5000)]
 
 
 # interruptions and mistakes
@@ -274,7 +275,7 @@ def test_a_whole_table_replaces_the_one_before_or_leaves_it(tmp_path: Path, suff
     assert os.listdir(tmp_path) == [out.name]
     with open_table(out, ("path",), whole=True) as table:
         table.write(("a.wav",))
-    assert paths_from_table(out) == [tmp_path / "a.wav"]
+    assert read_sounds(out) == [tmp_path / "a.wav"]
     assert os.listdir(tmp_path) == [out.name]
 
 

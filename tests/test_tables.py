@@ -12,7 +12,8 @@ import soundfile
 import soundalike
 from soundalike.audio.background import Failure
 from soundalike.core.errors import AudioError, SoundalikeError
-from soundalike.data.tables import SUFFIXES, paths_from_table, read_embeddings
+from soundalike.data.segments import read_embeddings, read_sounds
+from soundalike.data.tables import SUFFIXES
 from soundalike.model.embed_files import Embedded, embeddings_frame, save
 
 
@@ -41,15 +42,15 @@ def test_a_csv_lists_files_relative_to_its_folder(tmp_path: Path, delimiter: str
     table.write_text(mark + "\n".join(delimiter.join(row) for row in rows) + "\n\n", encoding="utf-8")
     there = tmp_path / "a.wav"
     expected = [there, tmp_path / "é/b c.wav", Path("/there/c.wav"), there, tmp_path / "NA"]
-    assert paths_from_table(table) == expected
+    assert read_sounds(table) == expected
 
 
 def test_a_column_of_another_name(tmp_path: Path) -> None:
     table = tmp_path / "clips.CSV"
     table.write_text('file,note\n"a,b.wav",x\n', encoding="utf-8")
-    assert paths_from_table(table, "file") == [tmp_path / "a,b.wav"]
+    assert read_sounds(table, "file") == [tmp_path / "a,b.wav"]
     with pytest.raises(SoundalikeError) as error:
-        paths_from_table(table, "files")
+        read_sounds(table, "files")
     assert str(error.value) == (f"{table}: the table has no column 'files'; did you mean 'file'? Known: file, note.")
 
 
@@ -58,15 +59,15 @@ def test_a_parquet_table_and_one_of_tabs(tmp_path: Path) -> None:
     frame.to_parquet(tmp_path / "clips.parquet")
     frame.to_csv(tmp_path / "clips.tsv", sep="\t", index=False)
     expected = [tmp_path / "a.wav", tmp_path / "b.wav"]
-    assert paths_from_table(tmp_path / "clips.parquet") == expected
-    assert paths_from_table(tmp_path / "clips.tsv") == expected
+    assert read_sounds(tmp_path / "clips.parquet") == expected
+    assert read_sounds(tmp_path / "clips.tsv") == expected
     with pytest.raises(SoundalikeError, match=r"no column 'file'; Known: path, vector\.$"):
-        paths_from_table(tmp_path / "clips.parquet", "file")
+        read_sounds(tmp_path / "clips.parquet", "file")
 
 
 def refused(table: Path, column: str | None = None) -> str:
     with pytest.raises(SoundalikeError) as error:
-        paths_from_table(table, column)
+        read_sounds(table, column)
     sentence = str(error.value)
     assert sentence.startswith(f"{table}: ")
     assert sentence.endswith(".")

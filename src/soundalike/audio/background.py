@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 from soundalike.audio.read import Decoded, decode, is_long
+from soundalike.audio.segment import Sound, file_of
 from soundalike.core.errors import AudioError
 
 MOST_WAITING = 10 * 60 * 16000
@@ -19,15 +19,15 @@ MOST_WAITING = 10 * 60 * 16000
 
 @dataclass(frozen=True)
 class Failure:
-    """A file, and what is wrong with it."""
+    """A file or a segment, and what is wrong with it."""
 
-    path: Path
+    path: Sound
     reason: str
 
 
-def failure(path: Path, error: AudioError) -> Failure:
-    """What a file that could not be decoded is named with."""
-    return Failure(path, str(error).removeprefix(f"{path}: "))
+def failure(path: Sound, error: AudioError) -> Failure:
+    """What a file, or a segment of it, that could not be decoded is named with."""
+    return Failure(path, str(error).removeprefix(f"{file_of(path)}: "))
 
 
 def decoded_samples(clip: Decoded | AudioError) -> int:
@@ -51,7 +51,7 @@ class LookAhead:
     """
 
     def __init__(
-        self, files: Sequence[Path], rates: Sequence[int], workers: int, count: int, leave_long: bool = False
+        self, files: Sequence[Sound], rates: Sequence[int], workers: int, count: int, leave_long: bool = False
     ) -> None:
         self.files, self.rates, self.count = files, rates, count
         self.leave_long = leave_long

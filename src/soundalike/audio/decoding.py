@@ -34,6 +34,7 @@ CUT_SHORT = "seems to be cut short"
 _BLOCK = 1 << 18  # values decoded at a time, all channels together
 _SMALL_BLOCK = 1024
 _MOST_SECONDS = 60  # of a low rate, which becomes many samples of a high one
+_PAST_END = 0.1  # seconds by which a segment may end after its file, as rounded times do
 _SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM
 _OTHER_ENCODINGS = (4, 18, 64)  # its codes for an encoding that it does not know, in a file that it does
 _SAID = {
@@ -79,21 +80,22 @@ def length(path: Path) -> float:
     """
     seconds = 0.0
     for part in contents(path).parts:
-        with _open(path, part) as file:
+        with open_part(path, part) as file:
             seconds += max(0.0, file.frames / max(file.samplerate, LOWEST_RATE))
     return seconds
 
 
 def stream(
-    path: Path, sample_rates: Sequence[int], seconds: float | None, outcome: Outcome
+    path: Path, sample_rates: Sequence[int], seconds: float | None, outcome: Outcome, start: float | None = None
 ) -> Iterator[dict[int, np.ndarray]]:
     """The waveform of a file piece by piece, at each of the rates; together there is at least one sample of each.
 
     Args:
         path: of the file.
         sample_rates: in Hz.
-        seconds: how much of it, from the beginning; None for all.
+        seconds: where to end, counted from the beginning of the file; None for its end.
         outcome: where what is known of the file at its end is put.
+        start: where a segment begins, in seconds; None where no segment is read.
 
     Returns:
         Iterator over pieces by rate, as long as it happens, also empty.
@@ -103,7 +105,7 @@ def stream(
     """
     check_file(path)
     try:
-        reading = _Reading(path, contents(path), sample_rates, seconds)
+        reading = _Reading(path, contents(path), sample_rates, seconds, start)
         for number, part in enumerate(reading.contents.parts):
             yield from _part(reading, part, number)
             if reading.is_done:
@@ -120,7 +122,7 @@ def _part(reading: _Reading, part: Part, number: int) -> Iterator[dict[int, np.n
     # A damaged file loses the whole block where its decoder fails: going on from there with small ones saves more.
     for size in (_BLOCK, _SMALL_BLOCK):
         try:
-            with _open(path, part) as file:
+            with open_part(path, part) as file:
                 yield from reading.pieces(file, size)
             return
         except AudioError:
@@ -139,7 +141,8 @@ def _part(reading: _Reading, part: Part, number: int) -> Iterator[dict[int, np.n
 
 
 @contextmanager
-def _open(path: Path, part: Part) -> Iterator[SoundFile | PacketFile]:
+def open_part(path: Path, part: Part) -> Iterator[SoundFile | PacketFile]:
+    """One part of a file, to be read frame by frame at its own sample rate."""
     if part.packets:
         from soundalike.audio.packets import PacketFile
 
@@ -177,8 +180,16 @@ def _open(path: Path, part: Part) -> Iterator[SoundFile | PacketFile]:
 class _Reading:
     """How far a file was read, so that it can be opened again and read on from there."""
 
-    def __init__(self, path: Path, known: Contents, sample_rates: Sequence[int], seconds: float | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        known: Contents,
+        sample_rates: Sequence[int],
+        seconds: float | None,
+        start: float | None = None,
+    ) -> None:
         self.path, self.contents, self.sample_rates, self.seconds = path, known, sample_rates, seconds
+        self.start = start
         self.convert: dict[int, Callable[[np.ndarray, bool], np.ndarray]] = {}
         self.given = dict.fromkeys(sample_rates, 0)
         self.first: np.ndarray | None = None
@@ -216,7 +227,12 @@ class _Reading:
         self.native = native
         left = math.inf if self.seconds is None else max(1, math.ceil((self.seconds - self.done) * native))
         size = max(_SMALL_BLOCK, min(block_size // file.channels, _MOST_SECONDS * native))
-        self.broken = not self._skip(file)
+        begin = 0 if self.start is None else max(0, round((self.start - self.done) * native))
+        if self.part_count < begin < file.frames and seeks_exactly(file):
+            file.seek(begin)
+            self.part_count = begin
+        else:
+            self.broken = not self._skip(file)
         while self.part_count < left and not self.broken:
             try:
                 with quiet():
@@ -228,8 +244,11 @@ class _Reading:
                 break
             if not len(block):  # (n, channels)
                 break
-            check_finite(block, f"{self.path}:")
             self.part_count += len(block)
+            block = block[max(0, len(block) - max(0, self.part_count - begin)) :]
+            if not len(block):  # before the segment
+                continue
+            check_finite(block, f"{self.path}:")
             yield self._heard(self.mixer(block))
         self._end(file, self.part_count >= left)
 
@@ -247,11 +266,18 @@ class _Reading:
         pieces = []
         if self.mixer is not None:
             pieces.append(self._heard(self.mixer.rest()))
+        if self.first is None and self.start is not None and self.done:
+            raise AudioError(
+                f"{self.path}: is {self.done:.5g} s long, and the segment begins at {self.start:.10g} s; times are in "
+                "seconds from the beginning of the file."
+            )
         if self.first is None:
             raise AudioError(f"{self.path}: holds no {'complete ' if self.cut_short else ''}audio samples.")
         pieces.append(self._converted(np.zeros(0, np.float32), True))
         if self.cut_short:
             self.notes.insert(0, f"{CUT_SHORT}; its first {self.done:.3g} s are used.")
+        elif self.start is not None and self.seconds is not None and self.done < self.seconds - _PAST_END:
+            self.notes.append(f"ends at {self.done:.5g} s, and the segment at {self.seconds:.10g} s.")
         if self.mixer is not None and self.mixer.note:
             self.notes.append(self.mixer.note)
         for rate in self.sample_rates:
@@ -323,6 +349,12 @@ def _converter(source: int, target: int) -> Callable[[np.ndarray, bool], np.ndar
     import soxr
 
     return soxr.ResampleStream(source, target, 1, dtype="float32", quality="HQ").resample_chunk
+
+
+def seeks_exactly(file: Any) -> bool:
+    """Whether a decoder goes to a sample and not to somewhere near it."""
+    formats = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
+    return getattr(file, "format", "") in formats and file.subtype.startswith(("PCM_", "FLOAT", "DOUBLE"))
 
 
 def _ends_early(file: Any, count: int) -> bool:

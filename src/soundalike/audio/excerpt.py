@@ -14,6 +14,7 @@ import numpy as np
 
 from soundalike.audio import read as audio
 from soundalike.audio.background import Failure, failure, file_progress
+from soundalike.audio.segment import Segment, Sound, as_sound
 from soundalike.audio.write import encoded
 from soundalike.core.errors import AudioError, SoundalikeError
 
@@ -49,7 +50,7 @@ class Excerpts:
 
 
 def excerpts(
-    paths: Sequence[str | Path],
+    paths: Sequence[str | Path | Segment],
     seconds: float = SECONDS,
     most_bytes: int = MOST_BYTES,
     link: bool = False,
@@ -58,7 +59,7 @@ def excerpts(
     """The first audible seconds of each file.
 
     Args:
-        paths: the files.
+        paths: the files, or segments of files.
         seconds: of each file, above 0 and at most 60. Fewer are taken where all would be more than ``most_bytes``;
             where it would come down to less than 1 s, the page has to link to the files.
         most_bytes: of all, in base64.
@@ -70,7 +71,7 @@ def excerpts(
     """
     if not 0 < seconds <= MOST_SECONDS:
         raise SoundalikeError(f"seconds is {seconds:g}: give a number above 0, and at most {MOST_SECONDS:g}.")
-    files = [Path(path) for path in paths]
+    files = [as_sound(path) for path in paths]
     if not link:
         some = [files[row] for row in np.linspace(0, len(files) - 1, min(_SAMPLE, len(files))).astype(int)]
         expected = len(files) * np.mean([_size(file, seconds) for file in some]) if len(files) > _SAMPLE else 0
@@ -94,11 +95,11 @@ def excerpts(
     )
 
 
-def excerpt(path: str | Path, seconds: float = SECONDS) -> tuple[bytes, float | None]:
+def excerpt(path: str | Path | Segment, seconds: float = SECONDS) -> tuple[bytes, float | None]:
     """The first audible seconds of a file, and its length.
 
     Args:
-        path: any audio file.
+        path: any audio file, or a segment of one.
         seconds: how many.
 
     Returns:
@@ -107,7 +108,6 @@ def excerpt(path: str | Path, seconds: float = SECONDS) -> tuple[bytes, float | 
     Raises:
         AudioError: the file cannot be read.
     """
-    path = Path(path)
     read = seconds + _SEARCHED
     waveform = audio.decode(path, [RATE], read).waveforms[RATE]
     length = len(waveform) / RATE if len(waveform) < int(read * RATE) else audio.duration(path)
@@ -124,10 +124,10 @@ def excerpt(path: str | Path, seconds: float = SECONDS) -> tuple[bytes, float | 
     return encoded(clip, RATE, "MP3"), length
 
 
-def _all(files: Sequence[Path], seconds: float, progress: bool) -> list[tuple[bytes, float | None] | AudioError]:
+def _all(files: Sequence[Sound], seconds: float, progress: bool) -> list[tuple[bytes, float | None] | AudioError]:
     stopped = threading.Event()
 
-    def one(file: Path) -> tuple[bytes, float | None] | AudioError:
+    def one(file: Sound) -> tuple[bytes, float | None] | AudioError:
         if stopped.is_set():
             return AudioError("stopped.")
         try:
@@ -148,7 +148,7 @@ def _all(files: Sequence[Path], seconds: float, progress: bool) -> list[tuple[by
     return found
 
 
-def _size(file: Path, seconds: float) -> int:
+def _size(file: Sound, seconds: float) -> int:
     try:
         return len(base64.b64encode(excerpt(file, seconds)[0]))
     except AudioError:

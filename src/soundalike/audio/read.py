@@ -17,6 +17,7 @@ from soundalike.audio.decoding import CUT_SHORT, Outcome, check_file, length, st
 from soundalike.audio.folders import find as find
 from soundalike.audio.kinds import SUFFIXES as SUFFIXES
 from soundalike.audio.kinds import suffixes as suffixes
+from soundalike.audio.segment import Segment, file_of
 from soundalike.core.errors import (
     AudioError,
     SoundalikeError,
@@ -41,13 +42,13 @@ class Decoded:
     note: str | None = None
 
 
-def load(path: str | Path, sample_rate: int = 16000, seconds: float | None = None) -> np.ndarray:
+def load(path: str | Path | Segment, sample_rate: int = 16000, seconds: float | None = None) -> np.ndarray:
     """The waveform of an audio file: mono (mean of the channels; the louder one where they cancel), resampled.
 
     Integer formats are scaled to [-1, 1]; float formats keep their values, also beyond 1.
 
     Args:
-        path: any audio file.
+        path: any audio file, or a segment of one.
         sample_rate: of the result, in Hz.
         seconds: decode no more than this much from the beginning; None is the whole file.
 
@@ -66,7 +67,7 @@ def load(path: str | Path, sample_rate: int = 16000, seconds: float | None = Non
     return decoded.waveforms[sample_rate]
 
 
-def warn(path: str | os.PathLike[str], note: str | None, stacklevel: int = 2) -> None:
+def warn(path: str | os.PathLike[str] | Segment, note: str | None, stacklevel: int = 2) -> None:
     """Warns of what is to be known of a file, if there is anything.
 
     Args:
@@ -76,14 +77,15 @@ def warn(path: str | os.PathLike[str], note: str | None, stacklevel: int = 2) ->
     """
     if note:
         kind = TruncatedAudioWarning if CUT_SHORT in note else SoundWarning
-        warnings.warn(f"{os.fspath(path)}: {note}", kind, stacklevel=stacklevel + 1)
+        name = path if isinstance(path, Segment) else os.fspath(path)
+        warnings.warn(f"{name}: {note}", kind, stacklevel=stacklevel + 1)
 
 
-def decode(path: str | Path, sample_rates: Sequence[int], seconds: float | None = None) -> Decoded:
+def decode(path: str | Path | Segment, sample_rates: Sequence[int], seconds: float | None = None) -> Decoded:
     """As ``load``, for several sample rates in one pass and with the truncation told instead of warned about.
 
     Args:
-        path: any audio file.
+        path: any audio file, or a segment of one.
         sample_rates: of the results, in Hz.
         seconds: decode no more than this much from the beginning; None is the whole file.
 
@@ -99,10 +101,15 @@ def decode(path: str | Path, sample_rates: Sequence[int], seconds: float | None 
         raise SoundalikeError(f"seconds is {seconds!r}: it must be greater than 0.")
     if seconds is not None and math.isinf(seconds):
         seconds = None
-    path, outcome = Path(path), Outcome()
+    outcome = Outcome()
+    start, end = None, seconds
+    if isinstance(path, Segment):
+        seconds = min(path.seconds, math.inf if seconds is None else seconds)
+        start, end = path.start, path.start + seconds
+    path = file_of(path)
     parts: dict[int, list[np.ndarray]] = {rate: [] for rate in sample_rates}
     try:
-        for pieces in stream(path, sample_rates, seconds, outcome):
+        for pieces in stream(path, sample_rates, end, outcome, start):
             for rate, piece in pieces.items():
                 parts[rate].append(piece)
         waveforms = {rate: np.concatenate(pieces) for rate, pieces in parts.items()}
@@ -122,11 +129,11 @@ class Blocks:
         note: after a pass, what was wrong with a file that could be used all the same, otherwise None.
     """
 
-    def __init__(self, path: str | Path, sample_rate: int = 16000, seconds: float = 30.0) -> None:
+    def __init__(self, path: str | Path | Segment, sample_rate: int = 16000, seconds: float = 30.0) -> None:
         """Choose the blocks.
 
         Args:
-            path: any audio file.
+            path: any audio file, or a segment of one.
             sample_rate: of the blocks, in Hz.
             seconds: length of a block; the last one is as long as what is left, and no block is empty.
 
@@ -136,7 +143,8 @@ class Blocks:
         check_rate(sample_rate)
         if not 0 < seconds < math.inf:
             raise SoundalikeError(f"seconds is {seconds!r}: the length of a block must be greater than 0.")
-        self.path, self.sample_rate = Path(path), sample_rate
+        self.path, self.sample_rate = file_of(path), sample_rate
+        self.segment = path if isinstance(path, Segment) else None
         self.size = max(1, round(seconds * sample_rate))
         self.note: str | None = None
 
@@ -144,8 +152,14 @@ class Blocks:
         """Mono float32 blocks (samples,)."""
         outcome = Outcome()
         waiting = np.zeros(0, np.float32)
-        for pieces in stream(self.path, [self.sample_rate], None, outcome):
-            waiting = np.concatenate([waiting, pieces[self.sample_rate]])
+        start = end = left = None
+        if self.segment is not None:
+            start, end = self.segment.start, self.segment.end
+            left = max(1, round(self.segment.seconds * self.sample_rate))
+        for pieces in stream(self.path, [self.sample_rate], end, outcome, start):
+            piece = pieces[self.sample_rate][:left]
+            left = None if left is None else left - len(piece)
+            waiting = np.concatenate([waiting, piece])
             while len(waiting) >= self.size:
                 yield waiting[: self.size]
                 waiting = waiting[self.size :]
@@ -154,8 +168,10 @@ class Blocks:
             yield waiting
 
 
-def duration(path: str | Path) -> float | None:
+def duration(path: str | Path | Segment) -> float | None:
     """Seconds that a file says it holds, nothing decoded; None where it says nothing or cannot be read."""
+    if isinstance(path, Segment):
+        return path.seconds
     try:
         check_file(Path(path))
         return length(Path(path))
@@ -163,6 +179,6 @@ def duration(path: str | Path) -> float | None:
         return None
 
 
-def is_long(path: str | Path) -> bool:
+def is_long(path: str | Path | Segment) -> bool:
     """Whether a file says that it holds more than ``LONG`` seconds, so that it is better not held whole."""
     return (duration(path) or 0.0) > LONG

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from soundalike.audio import read
+from soundalike.audio.segment import Segment, file_of
 
 
 class LongSound:
@@ -22,17 +23,17 @@ class LongSound:
         note: what was wrong with a file that could be used all the same, otherwise None.
     """
 
-    def __init__(self, path: str | Path, sample_rate: int) -> None:
+    def __init__(self, path: str | Path | Segment, sample_rate: int) -> None:
         """Reads the file once, for its length and its peak.
 
         Args:
-            path: any audio file.
+            path: any audio file, or a segment of one.
             sample_rate: of the waveform, in Hz.
 
         Raises:
             AudioError: as ``read.load``.
         """
-        self.path, self.sample_rate = Path(path), sample_rate
+        self.path, self.sample_rate = file_of(path), sample_rate
         self._blocks = read.Blocks(path, sample_rate)
         self._length, self.peak = 0, 0.0
         for block in self._blocks:
@@ -63,11 +64,11 @@ class LongSound:
         return self._held[first - self._begin : max(0, last - self._begin)]
 
 
-def open_sound(path: str | Path, sample_rate: int) -> tuple[np.ndarray | LongSound, str | None]:
+def open_sound(path: str | Path | Segment, sample_rate: int) -> tuple[np.ndarray | LongSound, str | None]:
     """A file as embedders take it: its waveform, or where it is longer than ``read.LONG`` a `LongSound`.
 
     Args:
-        path: any audio file.
+        path: any audio file, or a segment of one.
         sample_rate: in Hz.
 
     Returns:

@@ -12,6 +12,7 @@ from soundalike.core.errors import SoundalikeError
 from soundalike.core.terminal import shown
 
 if TYPE_CHECKING:
+    from soundalike.audio.segment import Sound
     from soundalike.data.datasets import Dataset
     from soundalike.model.model import SoundModel
 
@@ -61,23 +62,24 @@ def add_sounds(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=path,
         metavar="FILE_OR_FOLDER",
-        help=f"audio files, folders searched for them, or tables that list them ({TABLES})",
+        help=f"audio files, folders searched for them, tables that list them or parts of them ({TABLES}), "
+        "selection tables of Raven, or label tracks of Audacity beside their recordings",
     )
     parser.add_argument("--column", help="of a table: the one with the files (default: path, file or filename)")
 
 
-def read_sounds(options: argparse.Namespace) -> list[Path]:
-    """The audio files that the arguments of `add_sounds` stand for.
+def read_sounds(options: argparse.Namespace) -> list[Sound]:
+    """The audio files, and segments of them, that the arguments of `add_sounds` stand for.
 
     Raises:
         SoundalikeError: a path does not exist, a folder holds no audio, or a table has no such column.
     """
     from soundalike.audio import read
-    from soundalike.data import tables
+    from soundalike.data import segments
 
-    found = []
+    found: list[Sound] = []
     for place in options.files:
-        found += tables.paths_from_table(place, options.column) if tables.is_table(place) else read.find([place])
+        found += segments.read_sounds(place, options.column) if segments.is_listing(place) else read.find([place])
     return found
 
 

@@ -12,6 +12,7 @@ from soundalike.core.errors import SoundalikeError
 from soundalike.core.terminal import shown
 
 if TYPE_CHECKING:
+    from soundalike.audio.segment import Sound
     from soundalike.model.embed_files import Embedded
 
 HELP = "write a page with the sounds of a folder as points to hear"
@@ -19,7 +20,12 @@ HELP = "write a page with the sounds of a folder as points to hear"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    parser.add_argument("folder", type=path, metavar="FOLDER", help="folder searched for audio files")
+    parser.add_argument(
+        "folder",
+        type=path,
+        metavar="FOLDER",
+        help="folder searched for audio files, or a table of files and segments as soundalike embed takes it",
+    )
     parser.add_argument("--out", type=path, default=Path("map.html"), help="page to write (default: map.html)")
     parser.add_argument(
         "--model", type=path, help="model file, or the folder of its run (default: the one that ships)"
@@ -43,11 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Writes the page, prints its path and size, and names the files that were left out."""
+    from soundalike.data import segments
+
     folder = options.folder
     if options.model is not None and options.embeddings is not None:
         raise SoundalikeError("--model and --embeddings: give one of them, embeddings need no model.")
-    if folder.exists() and not folder.is_dir():
-        raise SoundalikeError(f"{folder}: is a file; give the folder that it lies in.")
+    listing = segments.is_listing(folder)
+    if folder.exists() and not folder.is_dir() and not listing:
+        raise SoundalikeError(f"{folder}: is a file; give the folder that it lies in, or a table.")
     from soundalike.apps.pages import map as mapping
     from soundalike.audio import read
     from soundalike.audio.excerpt import MOST_SECONDS, excerpts
@@ -57,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     if options.clusters is not None and options.clusters < 1:
         raise SoundalikeError(f"--clusters is {options.clusters}: give a number from 1.")
     out = mapping.check_out(options.out)
-    files = read.find(folder)
+    files = segments.read_sounds(folder) if listing else [*read.find(folder)]
     if options.clusters is not None and options.clusters > len(files):
         raise SoundalikeError(f"--clusters is {options.clusters}, but {folder} holds {len(files)} sounds; give fewer.")
     embedded = _read(options.embeddings, files, folder) if options.embeddings else _embed(files, options)
@@ -81,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
     page = mapping.sound_map(
         embedded.paths,
         embedded.vectors["model"],
-        root=folder,
+        root=None if listing else folder,
         sounds=sounds,
         colour=options.colour,
         clusters=min(options.clusters, len(embedded.paths)) if options.clusters else None,
@@ -93,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
     return name_broken([*broken.items(), *((failure.path, failure.reason) for failure in sounds.failures)])
 
 
-def _embed(files: list[Path], options: argparse.Namespace) -> Embedded:
+def _embed(files: list[Sound], options: argparse.Namespace) -> Embedded:
     from soundalike import load
     from soundalike.core.memory import keep_freed_memory
     from soundalike.model import embed_files
@@ -102,19 +111,19 @@ def _embed(files: list[Path], options: argparse.Namespace) -> Embedded:
     return embed_files.embed_files(files, {"model": load(options.model, options.device)}, progress=True)
 
 
-def _read(source: Path, files: list[Path], folder: Path) -> Embedded:
+def _read(source: Path, files: list[Sound], folder: Path) -> Embedded:
     """Those of a table that ``soundalike embed`` wrote, in the order of ``files``."""
     import numpy as np
 
     from soundalike.audio.background import Failure
-    from soundalike.data.tables import read_failures, read_table
+    from soundalike.data.segments import read_embeddings
+    from soundalike.data.tables import read_failures
     from soundalike.model.embed_files import Embedded
 
-    table = read_table(source, ("path", "embedding"))
-    vectors = table.columns["embedding"]
-    row = {path.resolve(): index for index, path in enumerate(table.paths)}
-    reasons = {path.resolve(): reason for path, reason in read_failures(source).items()}
-    whole_files = [file.resolve() for file in files]
+    sounds, vectors = read_embeddings(source)
+    row = {_resolved(sound, source): index for index, sound in enumerate(sounds)}
+    reasons = {_resolved(path, source): reason for path, reason in read_failures(source).items()}
+    whole_files = [_resolved(file) for file in files]
     found = [i for i, file in enumerate(whole_files) if file in row and np.isfinite(vectors[row[file]]).all()]
     if not found:
         raise SoundalikeError(
@@ -129,3 +138,14 @@ def _read(source: Path, files: list[Path], folder: Path) -> Embedded:
         ],
         rows=np.array(found, dtype=int),
     )
+
+
+def _resolved(sound: Sound, source: Path | None = None) -> tuple[Path, float | None, float | None]:
+    """What a file or a segment is told by; that of a table's row where ``source`` is a table."""
+    from soundalike.audio.segment import file_of, span_of
+    from soundalike.data.tables import located
+
+    file = file_of(sound)
+    place = file if source is None else located(source, str(file))
+    start, end = (None if value is None else round(value, 4) for value in span_of(sound))  # as tables have them
+    return place.resolve(), start, end

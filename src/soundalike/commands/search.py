@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundalike.commands.arguments import TABLES, name_broken, number, path, whole
@@ -11,9 +12,8 @@ from soundalike.core.errors import AudioError, SoundalikeError
 from soundalike.core.terminal import shown
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from soundalike.apps.search import Found, Index
+    from soundalike.audio.segment import Sound
 
 HELP = "find the sounds of an index nearest to a sound, or those it has twice"
 
@@ -21,7 +21,7 @@ HELP = "find the sounds of an index nearest to a sound, or those it has twice"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument(
-        "queries", nargs="*", type=path, metavar="QUERY", help="audio files to search for, or tables that list them"
+        "queries", nargs="*", type=path, metavar="QUERY", help="audio files to search for, or tables of them"
     )
     parser.add_argument("--index", required=True, type=path, metavar="INDEX", help="that soundalike index wrote")
     parser.add_argument("--count", type=whole, help="nearest sounds for each query; default: 10")
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     if options.out is not None:
         check_table(options.out)
     index = Index.load(options.index, device=options.device)
-    broken: list[tuple[Path, str]] = []
+    broken: list[tuple[Sound, str]] = []
     if options.duplicates:
         rows = _duplicates(index, options)
     else:
@@ -86,13 +86,14 @@ def _check(options: argparse.Namespace) -> None:
         raise SoundalikeError(f"--seconds is {options.seconds:g}: it must be above 0.")
 
 
-def _search(index: Index, options: argparse.Namespace) -> tuple[list[tuple[Any, ...]], list[tuple[Path, str]]]:
+def _search(index: Index, options: argparse.Namespace) -> tuple[list[tuple[Any, ...]], list[tuple[Sound, str]]]:
     """Rows of a table, and the queries that could not be read."""
-    from soundalike.data import tables
+    from soundalike.audio.background import failure
+    from soundalike.data import segments
 
     rows: list[tuple[Any, ...]] = []
-    broken: list[tuple[Path, str]] = []
-    places = [tables.paths_from_table(place) if tables.is_table(place) else [place] for place in options.queries]
+    broken: list[tuple[Sound, str]] = []
+    places = [segments.read_sounds(place) if segments.is_listing(place) else [place] for place in options.queries]
     queries = [query for listed in places for query in listed]
     for query in queries:
         try:
@@ -100,7 +101,7 @@ def _search(index: Index, options: argparse.Namespace) -> tuple[list[tuple[Any, 
         except AudioError as error:
             if len(queries) == 1:
                 raise
-            broken.append((query, str(error).removeprefix(f"{query}: ")))
+            broken.append((query, failure(query, error).reason))
             continue
         if options.out is None:
             _print(query, found)
@@ -109,11 +110,12 @@ def _search(index: Index, options: argparse.Namespace) -> tuple[list[tuple[Any, 
     return rows, broken
 
 
-def _found(index: Index, query: Path, options: argparse.Namespace) -> list[Found]:
+def _found(index: Index, query: Sound, options: argparse.Namespace) -> list[Found]:
     from soundalike.audio import read
+    from soundalike.audio.segment import Segment
 
     count = 10 if options.count is None else options.count
-    if options.start is None and options.seconds is None:
+    if options.start is None and options.seconds is None and not isinstance(query, Segment):
         return index.search(query, count)
     start, rate = options.start or 0.0, index.model.sample_rate
     end = None if options.seconds is None else start + options.seconds
@@ -124,10 +126,11 @@ def _found(index: Index, query: Path, options: argparse.Namespace) -> list[Found
     return index.search(piece, count)
 
 
-def _print(query: Path, found: list[Found]) -> None:
+def _print(query: Sound, found: list[Found]) -> None:
     print(shown(query))
     for rank, each in enumerate(found, 1):
-        itself = each.identical and each.path.exists() and query.exists() and each.path.samefile(query)
+        itself = each.identical and isinstance(query, Path) and each.path.exists() and query.exists()
+        itself = itself and each.path.samefile(query)
         what = "  (the query itself)" if itself else "  (identical contents)" if each.identical else ""
         print(f"  {rank:>3}  {each.similarity:6.3f}  {shown(each.path)}{what}")
 

@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "data",
         metavar="FOLDER",
         type=path,
-        help="folder with a sub-folder of sounds for each class, or a table with the columns path and label",
+        help="folder with a sub-folder of sounds for each class; a table with the columns path and label, and perhaps "
+        "start and end in seconds; a selection table of Raven or a label track of Audacity, or a folder of them",
     )
     parser.add_argument("--out", type=path, required=True, help="file to write: encoder and classifier, .safetensors")
     parser.add_argument("--model", type=path, help="encoder: a model file or the folder of its run (default: shipped)")

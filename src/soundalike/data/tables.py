@@ -63,7 +63,7 @@ class Table:
     @property
     def paths(self) -> list[Path]:
         """The file of each row: relative to the table's folder or, where it is only there, to the working folder."""
-        return [_located(self.source, path) for path in self.columns["path"]]
+        return [located(self.source, path) for path in self.columns["path"]]
 
 
 def read_table(
@@ -117,46 +117,16 @@ def is_table(place: Path) -> bool:
     return place.suffix.lower() in SUFFIXES and place.is_file()
 
 
-def paths_from_table(source: str | Path, column: str | None = None) -> list[Path]:
-    """The files that a table lists, in its order, a file that is listed twice twice.
-
-    Args:
-        source: the table, as `read_table` takes it.
-        column: the name of the column with the paths, where it is none of the aliases of ``path``. Paths are absolute,
-            or relative to the table's folder or the working folder.
-
-    Raises:
-        SoundalikeError: as `read_table`.
-    """
-    return read_table(source, path_column=column).paths
-
-
-def read_embeddings(source: str | Path) -> tuple[list[Path], np.ndarray]:
-    """What ``soundalike embed`` wrote.
-
-    Args:
-        source: its table.
-
-    Returns:
-        The n files that could be embedded, and their embeddings (n, D), float32.
-
-    Raises:
-        SoundalikeError: as `read_table`.
-    """
-    table = read_table(source, ("path", "embedding"), empty=True)
-    return [Path(path) for path in table.columns["path"]], table.columns["embedding"]
-
-
 def read_failures(source: Path) -> dict[Path, str]:
     """The files that ``soundalike embed`` left out, each with its reason; none of a table that does not hold them."""
     with contextlib.suppress(*_UNREADABLE, LookupError, SoundalikeError):
         if source.suffix.lower() == ".npz":
             with np.load(source, allow_pickle=False) as file:
                 failures = zip(file["failed_path"].tolist(), file["failed_reason"].tolist(), strict=True)
-                return {_located(source, path): reason for path, reason in failures}
+                return {located(source, path): reason for path, reason in failures}
         if source.suffix.lower() == ".parquet":
             listed = json.loads(pyarrow_for(source).parquet.read_schema(source).metadata[METADATA])
-            return {_located(source, each["path"]): each["reason"] for each in listed}
+            return {located(source, each["path"]): each["reason"] for each in listed}
     return {}
 
 
@@ -166,6 +136,14 @@ def columns_in(source: Path) -> set[str]:
     with contextlib.suppress(*_UNREADABLE, SoundalikeError):
         next(reader.rows(), None)
     return set(reader.places)
+
+
+def names_in(source: Path) -> list[str]:
+    """What the columns of a table are called; none where it is no table."""
+    reader = _Reader(source, (), (), None)
+    with contextlib.suppress(*_UNREADABLE, SoundalikeError):
+        next(reader.rows(), None)
+    return reader.names
 
 
 def suffix_of(file: Path, others: tuple[str, ...] = ()) -> str:
@@ -202,7 +180,8 @@ def column_names(size: int) -> list[str]:
 # reading
 
 
-def _located(source: Path, path: str) -> Path:
+def located(source: Path, path: str) -> Path:
+    """A listed file: relative to the table's folder or, where it is only there, to the working folder."""
     beside = source.parent / path
     return Path(path) if not os.path.exists(beside) and os.path.exists(path) else beside
 
@@ -220,6 +199,7 @@ class _Reader:
     required: Sequence[str]
     path_column: str | None
     places: dict[str, Any] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)  # of all columns of the file
 
     def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """The number of each row, and its cells by column."""
@@ -267,7 +247,7 @@ class _Reader:
                 raise SoundalikeError(
                     f"{self.source}: the table has no column {' or '.join(map(repr, aliases))}{made}; {hint}{more}."
                 )
-        self.places = places
+        self.places, self.names = places, [name.strip() for name in names]
 
     def _picked(self, cells: Sequence[Any]) -> dict[str, Any]:
         return {

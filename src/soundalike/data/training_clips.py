@@ -101,6 +101,11 @@ class RecordingSettings:
         from soundalike.audio.cache import open_cache
 
         dataset, folder = self.dataset(), self._folder()
+        if dataset is not None and "segment" in dataset.clips:
+            raise SoundalikeError(
+                f"{folder}: its clips are segments of files, and training takes whole files; give a file for each "
+                "(soundalike teach, embed, map and evaluate take segments)."
+            )
         paths = read.find(folder) if dataset is None else dataset.paths
         classes = [] if dataset is None else dataset.classes
         codes = np.full(len(paths), -1) if dataset is None else np.searchsorted(classes, dataset.labels)

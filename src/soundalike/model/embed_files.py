@@ -12,10 +12,12 @@ import numpy as np
 
 from soundalike.audio.background import MOST_WAITING, Failure, LookAhead, decoded_samples, failure, file_progress
 from soundalike.audio.read import Decoded, check_rate
+from soundalike.audio.segment import Segment, Sound, as_sound, file_of, span_of
 from soundalike.audio.stream import LongSound, open_sound
 from soundalike.core.errors import AudioError, SoundalikeError, nearest
+from soundalike.data.segments import read_embeddings
 from soundalike.data.table_writer import check_table, open_table
-from soundalike.data.tables import column_names, read_embeddings
+from soundalike.data.tables import column_names
 from soundalike.model.journal import Entry, Journal, stamps
 
 if TYPE_CHECKING:
@@ -51,14 +53,14 @@ class Embedded:
     """The embeddings of those files that could be embedded.
 
     Attributes:
-        paths: the n files that worked, in the order of the input.
+        paths: the n files or segments that worked, in the order of the input.
         vectors: name of the embedder -> embeddings (n, D), float32; (0, 0) where no file worked.
         failures: the files that did not work, and why, in the order of the input.
         rows: for each of ``paths``, its place in the input (n,).
         notes: files of ``paths`` that are not whole but could be used, and what is wrong with them.
     """
 
-    paths: list[Path]
+    paths: list[Sound]
     vectors: dict[str, np.ndarray]
     failures: list[Failure]
     rows: np.ndarray
@@ -66,7 +68,7 @@ class Embedded:
 
 
 def embed_files(
-    paths: Sequence[str | Path],
+    paths: Sequence[str | Path | Segment],
     embedders: Mapping[str, Embedder],
     batch: int = 32,
     workers: int = 2,
@@ -83,7 +85,7 @@ def embed_files(
     input only, so that a run can be repeated exactly.
 
     Args:
-        paths: the files.
+        paths: the files, or segments of files.
         embedders: name -> embedder; they may differ in sample rate.
         batch: the most files that an embedder is handed at once, 1 or more; fewer where they are long.
         workers: threads that decode ahead, 1 or more.
@@ -102,7 +104,7 @@ def embed_files(
             raise SoundalikeError(f"{name} is {value}: it must be at least 1.")
     for embedder in embedders.values():
         check_rate(embedder.sample_rate)
-    files = [Path(path) for path in paths]
+    files = [as_sound(path) for path in paths]
     rates = sorted({embedder.sample_rate for embedder in embedders.values()})
     failures: dict[int, Failure] = {}
     notes: dict[int, Failure] = {}
@@ -161,7 +163,8 @@ def save(embedded: Embedded, out: str | Path, name: str) -> None:
     ``.npz`` holds the arrays ``path``, ``embedding`` (n, D), ``failed_path`` and ``failed_reason``, and loads
     without pickle. ``.parquet`` holds the columns ``path`` and ``embedding`` (a list of floats), and the failures
     as JSON under ``soundalike.failures`` in its metadata. JSON lines hold ``path`` and ``embedding``, CSV and TSV
-    ``path`` and a column for each number.
+    ``path`` and a column for each number. Where there are segments, ``start`` and ``end`` in seconds come after
+    ``path``, and ``low`` and ``high`` in Hz where they are known.
 
     Args:
         embedded: what ``embed_files`` returned.
@@ -174,16 +177,20 @@ def save(embedded: Embedded, out: str | Path, name: str) -> None:
     out = check_table(out)
     vectors = embedded.vectors[name].astype(np.float32, copy=False)
     failures = {str(failure.path): failure.reason for failure in embedded.failures}
-    with open_table(out, ("path", "embedding"), whole=True, size=vectors.shape[1], failures=failures) as table:
-        for path, vector in zip(embedded.paths, vectors, strict=True):
-            table.write((str(path), vector))
+    segments = [sound for sound in embedded.paths if isinstance(sound, Segment)]
+    columns = ["path"] + ["start", "end"] * bool(segments)
+    columns += ["low", "high"] * any(sound.low is not None or sound.high is not None for sound in segments)
+    with open_table(out, (*columns, "embedding"), whole=True, size=vectors.shape[1], failures=failures) as table:
+        for sound, vector in zip(embedded.paths, vectors, strict=True):
+            place = [getattr(sound, name, None) for name in columns[1:]]  # none of a whole file
+            table.write((str(file_of(sound)), *place, vector))
 
 
 def embeddings_frame(source: Embedded | str | Path, name: str | None = None) -> DataFrame:
     """Embeddings as a data frame: a row for each file, a numeric column for each number.
 
     Labels are joined to it by path: ``labels.join(frame, on="path")``; ``frame.reset_index()`` makes the paths a
-    column.
+    column. Where there are segments, the index has ``start`` and ``end`` in seconds, too.
 
     Args:
         source: what `embed_files` returned, or the table that ``soundalike embed`` wrote.
@@ -197,11 +204,16 @@ def embeddings_frame(source: Embedded | str | Path, name: str | None = None) -> 
     """
     import pandas
 
+    paths: list[Sound]
     if isinstance(source, Embedded):
         paths, vectors = source.paths, _of(source, name)
     else:
         paths, vectors = read_embeddings(source)
-    index = pandas.Index([str(path) for path in paths], name="path")
+    files = [str(file_of(path)) for path in paths]
+    index = pandas.Index(files, name="path")
+    if any(isinstance(path, Segment) for path in paths):
+        spans = [span_of(path) for path in paths]
+        index = pandas.MultiIndex.from_arrays([files, *zip(*spans, strict=True)], names=["path", "start", "end"])
     return pandas.DataFrame(vectors, index=index, columns=column_names(vectors.shape[1]))
 
 
@@ -216,7 +228,7 @@ def _of(embedded: Embedded, name: str | None) -> np.ndarray:
     return embedded.vectors[name]
 
 
-def _found(journal: Journal, files: Sequence[Path], progress: bool) -> dict[int, Entry]:
+def _found(journal: Journal, files: Sequence[Sound], progress: bool) -> dict[int, Entry]:
     """What was embedded before, by row, and a line on stderr that says how much it is."""
     before = journal.found(files)
     if before and progress:
@@ -250,7 +262,7 @@ class _Opened:
     note: str | None
 
 
-def _opened(path: Path, clip: Decoded | AudioError, rates: Sequence[int]) -> _Opened | AudioError:
+def _opened(path: Sound, clip: Decoded | AudioError, rates: Sequence[int]) -> _Opened | AudioError:
     """A clip as embedders take it, opened now where it was left because it is long."""
     if isinstance(clip, AudioError):
         return clip

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from soundalike.audio.segment import Segment, Sound, file_of
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import replacing
 
@@ -48,15 +49,15 @@ class Journal:
         self.model = model
         self._numbers = itertools.count()
 
-    def found(self, files: Sequence[Path]) -> dict[int, Entry]:
+    def found(self, files: Sequence[Sound]) -> dict[int, Entry]:
         """Row -> entry, of those files that were embedded before and have not changed since."""
         kept = {(path, stamp): entry for path, stamp, entry in self._entries()}
         if not kept:
             return {}
-        keys = [(os.path.abspath(file), _stamp(file)) for file in files]
+        keys = [(_name(file), _stamp(file)) for file in files]
         return {row: kept[key] for row, key in enumerate(keys) if key in kept}
 
-    def add(self, entries: Mapping[Path, Entry], stamps: Mapping[Path, str]) -> None:
+    def add(self, entries: Mapping[Sound, Entry], stamps: Mapping[Sound, str]) -> None:
         """Keeps what files were embedded to.
 
         Args:
@@ -77,7 +78,7 @@ class Journal:
                 np.savez(
                     stream,
                     model=np.array(self.model),
-                    path=np.array([os.path.abspath(path) for path in entries], dtype=str),
+                    path=np.array([_name(path) for path in entries], dtype=str),
                     stamp=np.array([stamps[path] for path in entries], dtype=str),
                     note=np.array([entry.note or "" for entry in entries.values()], dtype=str),
                     vector=np.stack([entry.vector for entry in entries.values()]),
@@ -110,14 +111,20 @@ class Journal:
                 yield str(path), str(stamp), Entry(vector, str(note) or None)
 
 
-def stamps(files: Sequence[Path]) -> dict[Path, str]:
+def stamps(files: Sequence[Sound]) -> dict[Sound, str]:
     """What tells a file from the same file changed: its size and time of change; empty where it cannot be found."""
     return {file: _stamp(file) for file in files}
 
 
-def _stamp(file: Path) -> str:
+def _name(sound: Sound) -> str:
+    """What tells a file or a segment from another one."""
+    name = os.path.abspath(file_of(sound))
+    return f"{name}#t={sound.start!r},{sound.end!r}" if isinstance(sound, Segment) else name
+
+
+def _stamp(sound: Sound) -> str:
     try:
-        status = file.stat()
+        status = file_of(sound).stat()
     except (OSError, ValueError):
         return ""
     return f"{status.st_size} {status.st_mtime_ns}"

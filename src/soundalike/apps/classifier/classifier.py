@@ -17,6 +17,7 @@ from soundalike.apps.classifier.distance import Distance, threshold
 from soundalike.apps.classifier.waveform import level, trimmed
 from soundalike.audio import read
 from soundalike.audio.arrays import prepared, several, waveforms_of
+from soundalike.audio.segment import Segment
 from soundalike.core.errors import AudioError, SoundalikeError
 from soundalike.eval.probe.linear import LinearProbe
 from soundalike.model import file
@@ -150,8 +151,8 @@ class SoundClassifier:
         waveform = prepared(sound, self.model.sample_rate, sample_rate, row, stacklevel=4)
         return self.predict_many([waveform], none_of_these)[0]
 
-    def classify_file(self, path: str | Path, none_of_these: float = SHARE) -> Prediction:
-        """The prediction for one audio file of any length, in constant memory: as `classify`.
+    def classify_file(self, path: str | Path | Segment, none_of_these: float = SHARE) -> Prediction:
+        """The prediction for one audio file, or a segment of one, of any length, in constant memory: as `classify`.
 
         Warns:
             TruncatedAudioWarning: if the file ends too early.

@@ -13,6 +13,7 @@ import numpy as np
 
 from soundalike.apps.classifier.classifier import LONG, NONE, SHARE, Prediction, SoundClassifier
 from soundalike.audio import read
+from soundalike.audio.segment import Segment, Sound
 from soundalike.audio.windows import windows
 from soundalike.core.errors import AudioError
 
@@ -41,7 +42,7 @@ class Event:
 
 def time_line(
     classifier: SoundClassifier,
-    path: str | Path,
+    path: str | Path | Segment,
     every: float = 0.5,
     window: float | None = None,
     none_of_these: float = SHARE,
@@ -56,7 +57,7 @@ def time_line(
 
     Args:
         classifier: what names its sounds.
-        path: file of the recording.
+        path: file of the recording, or a segment of one; times count from the beginning of the file.
         every: seconds from one moment to the next.
         window: seconds of a window; the classifier's own where not given.
         none_of_these: share of sounds of the classes that may be called ``NONE``; 0 turns rejection off.
@@ -85,12 +86,14 @@ def time_line(
     if 2 * every <= seconds:
         predictions = smoothed(predictions)
     waiting: Event | None = None  # the last one lasts until the recording ends, which is within half a step of it
+    first = path.start if isinstance(path, Segment) else 0.0
     for event in merged(predictions, every):
+        event = replace(event, start=event.start + first, end=event.end + first)
         if waiting is not None and (everything or waiting.label != NONE):
             yield waiting
         waiting = event
     if waiting is not None and (everything or waiting.label != NONE):
-        yield replace(waiting, end=max(total / classifier.model.sample_rate, waiting.start))
+        yield replace(waiting, end=max(first + total / classifier.model.sample_rate, waiting.start))
     read.warn(path, blocks.note, stacklevel=3)
 
 
@@ -155,13 +158,13 @@ def merged(predictions: Iterable[tuple[float, Prediction]], every: float) -> Ite
 
 
 def classify_files(
-    classifier: SoundClassifier, files: Sequence[Path], none_of_these: float = SHARE
-) -> Iterator[tuple[Path, Prediction | AudioError]]:
+    classifier: SoundClassifier, files: Sequence[Sound], none_of_these: float = SHARE
+) -> Iterator[tuple[Sound, Prediction | AudioError]]:
     """The prediction for each file, or the error that it raised, in their order.
 
     Args:
         classifier: what names its sounds.
-        files: of any length; a long one is embedded piece by piece.
+        files: files or segments of any length; a long one is embedded piece by piece.
         none_of_these: share of sounds of the classes that may be called ``NONE``; 0 turns rejection off.
 
     Warns:
@@ -169,7 +172,7 @@ def classify_files(
     """
     rate = classifier.model.sample_rate
 
-    def begin(path: Path) -> read.Decoded | AudioError:
+    def begin(path: Sound) -> read.Decoded | AudioError:
         try:
             return read.decode(path, [rate], LONG + 1)
         except AudioError as error:
@@ -214,7 +217,7 @@ def _together(
         return {row: prediction for result in alone for row, prediction in result.items()}
 
 
-def _alone(classifier: SoundClassifier, path: Path, none_of_these: float) -> Prediction | AudioError:
+def _alone(classifier: SoundClassifier, path: Sound, none_of_these: float) -> Prediction | AudioError:
     try:
         return classifier.classify_file(path, none_of_these)
     except AudioError as error:

@@ -16,6 +16,7 @@ from soundalike.apps.classifier.distance import FEWEST, calibrate
 from soundalike.apps.classifier.report import TrainingReport
 from soundalike.apps.classifier.training_set import TrainingSet, find_copies, read, size_warnings
 from soundalike.apps.classifier.waveform import level, loudest, trimmed
+from soundalike.audio.segment import Segment, file_of
 from soundalike.core.errors import SoundalikeError
 from soundalike.data.datasets.folds import joined
 from soundalike.data.datasets.table import Split
@@ -83,7 +84,13 @@ def teach_with_report(
     held = cross_validate(examples, splits, how)
     with single_threaded_and_quiet():
         probe, distance = examples.fit(np.arange(len(whole)))
-    warnings = [*_missing(clips), *size_warnings(clips.labels), *copies, *_silent(clips, levels[:, 0])]
+    warnings = [
+        *_missing(clips),
+        *size_warnings(clips.labels),
+        *copies,
+        *_one_file(clips),
+        *_silent(clips, levels[:, 0]),
+    ]
     counts = {label: int(count) for label, count in Counter(clips.labels).items()}
     classifier = SoundClassifier(
         encoder,
@@ -169,7 +176,25 @@ def _splits(clips: TrainingSet, names: Sequence[str]) -> tuple[list[Split], np.n
         return list(clips.own.splits()), clips.own.groups, clips.own.protocol
     together = [(how, joined(groups, names)) for how, groups in clips.groupings]
     alone = joined([str(path) for path in clips.paths], names)
+    if _several_files(clips):  # segments of one file stay together, also where a class then is never tested
+        return make_splits(clips.labels, together)
     return make_splits(clips.labels, [*together, (_TWINS, alone)])
+
+
+def _several_files(clips: TrainingSet) -> bool:
+    """Whether there are segments, and of some class of two files, so that whole files can be held out."""
+    files = {(label, file_of(sound)) for label, sound in zip(clips.labels, clips.paths, strict=True)}
+    return any(isinstance(sound, Segment) for sound in clips.paths) and len(files) > len({*clips.labels})
+
+
+def _one_file(clips: TrainingSet) -> list[str]:
+    """A warning where segments of one file are both learned from and tested on, since there are no others."""
+    if clips.own is None and any(isinstance(sound, Segment) for sound in clips.paths) and not _several_files(clips):
+        return [
+            "no class has segments of two files, so segments of one file are both learned from and tested on, and the "
+            "estimate is too high; add segments of other recordings."
+        ]
+    return []
 
 
 def _missing(clips: TrainingSet) -> list[str]:

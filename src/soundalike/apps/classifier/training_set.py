@@ -12,14 +12,16 @@ import numpy as np
 
 from soundalike.apps.classifier.classifier import NONE
 from soundalike.audio import read as audio
+from soundalike.audio.segment import Segment, Sound, file_of
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.core.files import missing
 from soundalike.core.union_find import Links
 from soundalike.data import datasets, tables
 from soundalike.data.datasets import folder as folders
 from soundalike.data.datasets import manifest
-from soundalike.data.datasets.folds import identical
+from soundalike.data.datasets.folds import identical, joined
 from soundalike.data.datasets.table import Dataset
+from soundalike.data.label_files import is_label_file
 
 _FEW = 5  # clips, below which a class is called small
 _UNEVEN = 10  # times as many clips in the largest class as in the smallest
@@ -35,19 +37,20 @@ class TrainingSet:
     """The labelled clips that a classifier is trained on.
 
     Attributes:
-        paths: their files, (n,).
+        paths: their files, or segments of files, (n,).
         labels: their classes, (n,), strings.
         groupings: ways of telling which clips must stay together, the best first, as (what it goes by, group of each
             clip).
-        copies: the files whose contents another file has too, each with the path of the first such file.
+        copies: the files whose contents another file has too, each with the path of the first such file; likewise
+            segments of such files, each with a name that those of the same time share.
         own: the data set where it brings its own folds or lists; else None, and folds are made.
         missing: how many clips a table lists that are not there.
     """
 
-    paths: list[Path]
+    paths: list[Sound]
     labels: np.ndarray
     groupings: list[tuple[str, list[str]]]
-    copies: dict[Path, str]
+    copies: dict[Sound, str]
     own: Dataset | None = None
     missing: int = 0
 
@@ -117,7 +120,7 @@ def _read(data: Path, task: str | None) -> TrainingSet:
         raise SoundalikeError(f"{data}: one sound; give a folder with a sub-folder of sounds for each class.")
     if data.suffix.lower() == ".parquet":
         tables.pyarrow_for(data)
-    if not tables.columns_in(data):
+    if not is_label_file(data) and not tables.columns_in(data):
         raise SoundalikeError(
             f"{data}: not a table of clips; give one ({', '.join(tables.SUFFIXES)}) with the columns path and label, "
             "or a folder with a sub-folder for each class."
@@ -138,7 +141,7 @@ def _why_no_classes(data: Path, classes: Sequence[str]) -> str:
     if folders.has_audio(data):
         return (
             "holds sounds, but no sub-folders; put the sounds of each class into a sub-folder of their own, or give a "
-            "table with the columns path and label."
+            "table with the columns path and label, or label tracks beside the recordings."
         )
     return f"holds no sounds; give a folder with a sub-folder for each class ({', '.join(audio.suffixes())})."
 
@@ -149,25 +152,40 @@ def _of_folder(data: Path, classes: Mapping[str, Sequence[Path]]) -> TrainingSet
     paths = [path for clips in classes.values() for path in clips]
     labels = [label for label, clips in classes.items() for _ in clips]
     copies = identical(paths)
-    return TrainingSet(paths, np.array(labels), folders.ways_to_group(data, paths, labels, copies), copies)
+    return TrainingSet(list(paths), np.array(labels), folders.ways_to_group(data, paths, labels, copies), {**copies})
 
 
 def _of_table(data: Path) -> TrainingSet:
     table = manifest.read_clips(data)
     if table.divided:
         return _of_dataset(manifest.as_dataset(table))
-    paths, labels = [clip.path for clip in table.clips], np.array([clip.label for clip in table.clips])
+    sounds, labels = [clip.sound for clip in table.clips], np.array([clip.label for clip in table.clips])
     classes = len(set(labels))
     if classes < 2:
         raise SoundalikeError(f"{table.source}: at least two classes are needed, and its files have {classes}.")
     groupings = []
-    if any(clip.group for clip in table.clips):
-        groupings = [("the column 'group'", [clip.group or str(clip.path) for clip in table.clips])]
-    return TrainingSet(paths, labels, groupings, identical(paths), None, table.missing)
+    segments = any(clip.segment for clip in table.clips)
+    if segments or any(clip.group for clip in table.clips):
+        names = [clip.group or str(clip.path) for clip in table.clips]
+        files = identical(list({clip.path: None for clip in table.clips}))
+        how = "file" if segments else "the column 'group'"
+        groupings = [(how, joined(names, manifest.file_keys(table.clips, files) if segments else [None] * len(names)))]
+    return TrainingSet(sounds, labels, groupings, _copies(sounds), None, table.missing)
 
 
 def _of_dataset(dataset: Dataset) -> TrainingSet:
-    return TrainingSet(dataset.paths, dataset.labels, [], identical(dataset.paths), dataset, dataset.missing)
+    sounds = dataset.sounds
+    return TrainingSet(sounds, dataset.labels, [], _copies(sounds), dataset, dataset.missing)
+
+
+def _copies(sounds: Sequence[Sound]) -> dict[Sound, str]:
+    """As `TrainingSet.copies`."""
+    files = identical(list({file_of(sound): None for sound in sounds}))
+    return {
+        sound: str(replace(sound, path=Path(files[sound.path]))) if isinstance(sound, Segment) else files[sound]
+        for sound in sounds
+        if file_of(sound) in files
+    }
 
 
 def size_warnings(labels: np.ndarray) -> list[str]:
@@ -230,16 +248,16 @@ def _named(names: Sequence[str]) -> str:
 
 
 def find_copies(
-    paths: Sequence[Path],
+    paths: Sequence[Sound],
     labels: np.ndarray,
     vectors: np.ndarray,
-    copies: Mapping[Path, str],
+    copies: Mapping[Sound, str],
     folds: np.ndarray | None = None,
 ) -> tuple[list[str], list[str]]:
     """Which clips are the same sound, and what to say of it.
 
     Args:
-        paths: their files, (n,).
+        paths: their files, or segments of files, (n,).
         labels: their classes, (n,).
         vectors: their standardised embeddings, (n, D).
         copies: files with the same contents, as in `TrainingSet`.
@@ -281,7 +299,7 @@ def find_copies(
     return [str(paths[links.root(row)]) for row in range(len(paths))], warnings
 
 
-def _of_copies(paths: Sequence[Path], labels: np.ndarray, exact: Sequence[int]) -> list[str]:
+def _of_copies(paths: Sequence[Sound], labels: np.ndarray, exact: Sequence[int]) -> list[str]:
     groups: dict[int, list[int]] = defaultdict(list)
     for row, name in enumerate(exact):
         groups[name].append(row)
@@ -318,14 +336,15 @@ def _alike(vectors: np.ndarray) -> list[tuple[int, int]]:
     return pairs
 
 
-def _pairs(paths: Sequence[Path], pairs: Sequence[tuple[int, int]]) -> str:
+def _pairs(paths: Sequence[Sound], pairs: Sequence[tuple[int, int]]) -> str:
     named = [f"{_short(paths[one])} and {_short(paths[other])}" for one, other in pairs[:_MOST_NAMED]]
     more = f" and {len(pairs) - _MOST_NAMED} more" if len(pairs) > _MOST_NAMED else ""
     return "; ".join(named) + more
 
 
-def _short(path: Path) -> str:
-    return "/".join(path.parts[-2:])
+def _short(sound: Sound) -> str:
+    short = "/".join(file_of(sound).parts[-2:])
+    return str(replace(sound, path=Path(short))) if isinstance(sound, Segment) else short
 
 
 def _count(count: int, what: str) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 import soundalike
 from soundalike.apps.pages.difference import piece
 from soundalike.audio.excerpt import Excerpts, excerpts
+from soundalike.audio.segment import Segment, Sound, as_sound, file_of
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import check_file, write_whole
 from soundalike.eval.probe.figures import SHAPES
@@ -36,7 +37,7 @@ _GAP = 0.004  # of the map's width between points that would lie on each other
 
 
 def sound_map(
-    paths: Sequence[str | Path],
+    paths: Sequence[str | Path | Segment],
     vectors: np.ndarray,
     root: str | Path | None = None,
     sounds: Excerpts | None = None,
@@ -48,7 +49,7 @@ def sound_map(
     """A page that shows sounds as points, similar ones next to each other, and plays them. It needs no network.
 
     Args:
-        paths: of the sounds, (n,), at least one.
+        paths: of the sounds, or segments of files, (n,), at least one.
         vectors: their embeddings, (n, D), finite.
         root: the folder that names are relative to; the lowest one that holds all sounds where not given.
         sounds: what is heard of each, as `excerpts` gives it; made with its defaults where not given. A sound that
@@ -65,7 +66,8 @@ def sound_map(
     Raises:
         SoundalikeError: numbers of paths and vectors differ, there are none, or an argument is out of its range.
     """
-    files, vectors = [Path(path) for path in paths], np.asarray(vectors, np.float32)
+    heard_of, vectors = [as_sound(path) for path in paths], np.asarray(vectors, np.float32)
+    files = [file_of(sound) for sound in heard_of]
     _check(files, vectors, colour, seed)
     total = len(files)
     top = _lowest(files) if root is None else Path(root)
@@ -73,7 +75,7 @@ def sound_map(
     folders, folder = folder_groups(inside)
     found = cluster(vectors, clusters, seed)
     names = cluster_names(found, inside, folders if len(folders) > 1 else [], folder)
-    sounds = excerpts(files) if sounds is None else sounds
+    sounds = excerpts(heard_of) if sounds is None else sounds
     colourings = {"folder": (folders, folder), "cluster": (names, found.tolist())}
     offered = [name for name, (groups, _) in colourings.items() if len(groups) > 1 or name == colour] or ["folder"]
     if colour == "auto":
@@ -83,7 +85,7 @@ def sound_map(
     about = {
         "x": places[:, 0].tolist(),
         "y": places[:, 1].tolist(),
-        "name": [_readable(path.name) for path in inside],
+        "name": [_readable(path.name) + _span(sound) for path, sound in zip(inside, heard_of, strict=True)],
         "folder": ["/".join(map(_readable, path.parent.parts)) for path in inside],
         "seconds": [None if length is None else round(length, 3) for length in sounds.lengths],
         "colourings": [
@@ -93,7 +95,7 @@ def sound_map(
         ],
         "colour": offered.index(colour),
         "shapes": SHAPES,
-        "links": [_link(file, Path(beside)) for file in files] if sounds.linked else None,
+        "links": [_link(sound, Path(beside)) for sound in heard_of] if sounds.linked else None,
     }
     heard = [base64.b64encode(clip).decode() if clip else "" for clip in sounds.clips]
     name = _readable(top.absolute().name or str(top))
@@ -305,7 +307,15 @@ def _inside(file: Path, top: Path) -> Path:
         return Path(file.name)
 
 
-def _link(file: Path, beside: Path) -> str:
+def _span(sound: Sound) -> str:
+    """Where a segment lies in its file, after the file's name; empty of a whole file."""
+    return f", {sound.start:.10g} to {sound.end:.10g} s" if isinstance(sound, Segment) else ""
+
+
+def _link(sound: Sound, beside: Path) -> str:
+    if isinstance(sound, Segment):
+        return f"{_link(sound.path, beside)}#t={sound.start:.10g},{sound.end:.10g}"
+    file = sound
     try:
         relative = os.path.relpath(file.absolute(), beside.absolute())
     except ValueError:

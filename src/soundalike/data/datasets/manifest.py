@@ -30,13 +30,15 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from soundalike.audio.segment import Segment, Sound, file_of, span_of
 from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.data.datasets.folds import grouped_folds, identical, joined, stratified_folds
 from soundalike.data.datasets.table import SPLITS, Dataset, build
-from soundalike.data.tables import ALIASES, SUFFIXES, columns_in, read_table
+from soundalike.data.segments import label_files_in, read_rows
+from soundalike.data.tables import ALIASES, SUFFIXES, columns_in
 
 LAYOUT = "a table with the columns path and label (or a folder with one such table directly in it)"
 _SPLIT_WORDS = {
@@ -63,6 +65,12 @@ class ListedClip:
     group: str  # empty where none is given
     fold: int | None
     split: str
+    segment: Segment | None = None  # of the file, where not all of it is meant
+
+    @property
+    def sound(self) -> Sound:
+        """File, or the segment of it."""
+        return self.segment or self.path
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ class ClipTable:
 
     Attributes:
         source: its file.
-        clips: the rows whose files are there, at least one; each file once.
+        clips: the rows whose files are there, at least one; each file, or segment of one, once.
         missing: number of listed files that are not there.
     """
 
@@ -87,7 +95,7 @@ class ClipTable:
 
 def holds(data: Path) -> bool:
     """Whether it is a file, or a folder with a table of clips directly in it."""
-    return data.is_file() or bool(tables_in(data))
+    return data.is_file() or bool(tables_in(data)) or bool(label_files_in(data))
 
 
 def read(data: Path) -> Dataset:
@@ -102,6 +110,7 @@ def read(data: Path) -> Dataset:
     - ``fold``: a whole number, or ``split``: ``train`` (``training``), ``validation`` (``valid``, ``val``, ``dev``) or
       ``test`` (``testing``, ``eval``). For every row or for none.
 
+    A row with start and end is a segment of its file (`segments.read_rows`); all segments of a file stay in one fold.
     A file that two rows list alike counts once. With neither folds nor split, up to five folds are made: grouped where
     a group is given, stratified otherwise, and files with identical contents stay together. Listed files that are not
     there are counted as missing.
@@ -126,13 +135,18 @@ def read_clips(data: Path) -> ClipTable:
         SoundalikeError: a cell cannot be used, a group lies in more than one fold or part, or no file is there.
     """
     source = data
+    sources = [data]
     if data.is_dir():
         tables = tables_in(data)
-        if len(tables) > 1:
+        if not tables:
+            sources = label_files_in(data)
+        elif len(tables) > 1:
             names = ", ".join(path.name for path in tables)
             raise SoundalikeError(f"{data}: more than one table of clips is in it ({names}): give one of them.")
-        source = tables[0]
-    listed = without_repeats(source, clips_of(source))
+        else:
+            source = tables[0]
+            sources = [source]
+    listed = without_repeats(source, [clip for each in sources for clip in clips_of(each)])
     _check_groups(source, listed)
     clips = [clip for clip in listed if is_there(source, clip)]
     if not clips:
@@ -165,7 +179,7 @@ def as_dataset(table: ClipTable) -> Dataset:
     return build(
         "manifest",
         protocol,
-        paths=[clip.path for clip in clips],
+        paths=[clip.sound for clip in clips],
         labels=[clip.label for clip in clips],
         groups=[clip.group or str(clip.path) for clip in clips],
         folds=folds,
@@ -184,15 +198,16 @@ def tables_in(folder: Path) -> list[Path]:
 
 def clips_of(source: Path) -> list[ListedClip]:
     """The rows of the table, each checked by itself."""
-    table = read_table(source, tuple(ALIASES), ("path", "label"))
-    used = [column for column in ("fold", "split") if any(table.columns[column])]
+    rows = read_rows(source, [column for column in ALIASES if column != "path"], ("label",))
+    used = [column for column in ("fold", "split") if any(row.cells[column] for row in rows)]
     if len(used) > 1:
-        row = next(number for number, fold in zip(table.numbers, table.columns["fold"], strict=True) if fold)
+        first = next(row.number for row in rows if row.cells["fold"])
         raise SoundalikeError(
-            f"{source}: both columns 'fold' and 'split' have values (fold: row {row}): leave one of them out."
+            f"{source}: both columns 'fold' and 'split' have values (fold: row {first}): leave one of them out."
         )
     clips = []
-    for number, path, cells in zip(table.numbers, table.paths, table.rows(), strict=True):
+    for row in rows:
+        number, cells = row.number, row.cells
         for column in used:
             if not cells[column]:
                 raise SoundalikeError(
@@ -201,7 +216,9 @@ def clips_of(source: Path) -> list[ListedClip]:
                 )
         fold = _fold(source, number, cells["fold"]) if "fold" in used else None
         split = _split(source, number, cells["split"]) if "split" in used else ""
-        clips.append(ListedClip(number, Path(os.path.abspath(path)), cells["label"], cells["group"], fold, split))
+        path = Path(os.path.abspath(file_of(row.sound)))
+        segment = replace(row.sound, path=path) if isinstance(row.sound, Segment) else None
+        clips.append(ListedClip(number, path, cells["label"], cells["group"], fold, split, segment))
     return clips
 
 
@@ -222,15 +239,18 @@ def _split(source: Path, row: int, cell: str) -> str:
 
 
 def without_repeats(source: Path, clips: list[ListedClip]) -> list[ListedClip]:
-    """The clips, those that are listed twice once; refuses a file that two rows list differently."""
-    first: dict[Path, ListedClip] = {}
+    """The clips, those that are listed twice once; refuses a file or segment that two rows list differently."""
+    first: dict[object, ListedClip] = {}
     for clip in clips:
-        other = first.setdefault(clip.path, clip)
+        other = first.setdefault((clip.path, *span_of(clip.sound)), clip)
         for column in ("label", "split", "fold", "group"):
             here, there = getattr(clip, column), getattr(other, column)
             if here != there:
+                what = f"file, {clip.path.name}"
+                if clip.segment is not None:
+                    what = f"segment, {replace(clip.segment, path=Path(clip.path.name))}"
                 raise SoundalikeError(
-                    f"{source}: rows {other.row} and {clip.row} list the same file, {clip.path.name}, with different "
+                    f"{source}: rows {other.row} and {clip.row} list the same {what}, with different "
                     f"cells in column {column!r}: {there!r} and {here!r}."
                 )
     return list(first.values())
@@ -238,16 +258,25 @@ def without_repeats(source: Path, clips: list[ListedClip]) -> list[ListedClip]:
 
 def _check_groups(source: Path, clips: list[ListedClip]) -> None:
     """Refuses a group that lies in two folds, or in train and test: its clips would be learned from and tested on."""
-    seen: dict[str, ListedClip] = {}
+    seen: dict[tuple[str, str], ListedClip] = {}
     for clip in clips:
-        if clip.group and clip.split != "validation":
-            other = seen.setdefault(clip.group, clip)
+        names = [("group", clip.group)] if clip.group else []
+        if clip.segment is not None:
+            names.append(("file", str(clip.path)))
+        for kind, name in names if clip.split != "validation" else []:
+            other = seen.setdefault((kind, name), clip)
             if (other.fold, other.split) != (clip.fold, clip.split):
                 what = f"folds {other.fold} and {clip.fold}" if clip.fold is not None else "train and test"
+                advice = ", or leave the column 'group' out" if kind == "group" else ""
                 raise SoundalikeError(
-                    f"{source}: group {clip.group!r} lies in {what} (rows {other.row} and {clip.row}): groups never "
-                    "cross folds, so put it into one of them, or leave the column 'group' out."
+                    f"{source}: {kind} {name!r} lies in {what} (rows {other.row} and {clip.row}): {kind}s never "
+                    f"cross folds, so put it into one of them{advice}."
                 )
+
+
+def file_keys(clips: list[ListedClip], copies: dict[Path, str]) -> list[str | None]:
+    """What clips that lie in one file, or in files with the same contents, share; None of a file that is alone."""
+    return [copies.get(clip.path) or (str(clip.path) if clip.segment else None) for clip in clips]
 
 
 def is_there(source: Path, clip: ListedClip) -> bool:
@@ -278,23 +307,24 @@ def _made_folds(source: Path, clips: list[ListedClip]) -> tuple[list[int], str]:
         raise SoundalikeError(
             f"{source}: label {rarest!r} has one clip only; without the columns fold and split, each needs 2 or more."
         )
-    copies = identical(paths)
+    copies = identical(list(dict.fromkeys(paths)))
     told = any(clip.group for clip in clips)
-    groups = joined([clip.group or str(clip.path) for clip in clips], [copies.get(path) for path in paths])
-    if told or copies:
+    groups = joined([clip.group or str(clip.path) for clip in clips], file_keys(clips, copies))
+    segments = any(clip.segment for clip in clips)
+    if told or copies or segments:
         folds = grouped_folds(labels, groups)
         if folds is not None:
-            how = "group" if told else "identical contents"
+            how = "group" if told else "file" if segments else "identical contents"
             return folds, f"{max(folds)} folds made of {source.name}, grouped by {how} ({len(set(groups))} groups)"
-    if told:
+    if told or segments:
         groups_of = defaultdict(set)
         for label, group in zip(labels, groups, strict=True):
             groups_of[label].add(group)
         fewest = min(groups_of, key=lambda label: len(groups_of[label]))
         raise SoundalikeError(
             f"{source}: no folds can be made that keep groups together and every label in each training part (label "
-            f"{fewest!r}: {len(groups_of[fewest])} of {len(set(groups))} groups): give a column 'fold' or 'split', or "
-            "no groups."
+            f"{fewest!r}: {len(groups_of[fewest])} of {len(set(groups))} groups): "
+            + ("give segments of other recordings." if segments else "give a column 'fold' or 'split', or no groups.")
         )
     folds = stratified_folds(labels)
     twins = f"; {len(copies)} files have identical twins, which may lie in other folds" if copies else ""

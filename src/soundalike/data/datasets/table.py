@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from soundalike.audio.segment import Segment, Sound, file_of
 from soundalike.core.errors import SoundalikeError
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class Dataset:
         name: of the task, such as ``esc10``.
         clips: one row per clip, numbered from 0. ``path`` (str), ``label`` (str), ``group`` (str: the clips
             that must stay together, such as one speaker's), ``fold`` (int) and ``split`` (str). Either every
-            clip has a fold of 1 or more and no split, or every clip has a split out of ``SPLITS`` and fold 0.
+            clip has a fold of 1 or more and no split, or every clip has a split out of ``SPLITS`` and fold 0. Where
+            clips are segments of files there is a column ``segment``, with None for those that are whole files.
         protocol: one sentence on how the folds or lists are made.
         missing: how many clips the data set's own table lists that are not on disk, and so not in ``clips``.
     """
@@ -69,6 +71,13 @@ class Dataset:
     def paths(self) -> list[Path]:
         """The file of every clip, in the order of the rows."""
         return [Path(path) for path in self.clips["path"]]
+
+    @property
+    def sounds(self) -> list[Sound]:
+        """The file of every clip, or the segment of a file that it is, in the order of the rows."""
+        if "segment" not in self.clips:
+            return list(self.paths)
+        return [segment or path for segment, path in zip(self.clips["segment"], self.paths, strict=True)]
 
     @property
     def labels(self) -> np.ndarray:
@@ -159,7 +168,7 @@ def build(
     name: str,
     protocol: str,
     *,
-    paths: Iterable[Path],
+    paths: Iterable[Sound],
     labels: Iterable[str],
     groups: Iterable[str],
     folds: Iterable[int] | None = None,
@@ -169,7 +178,8 @@ def build(
     """A ``Dataset`` from its columns; give ``folds`` or ``splits``, not both."""
     import pandas as pd
 
-    columns = {"path": [str(path) for path in paths], "label": list(labels), "group": list(groups)}
+    sounds = list(paths)
+    columns = {"path": [str(file_of(sound)) for sound in sounds], "label": list(labels), "group": list(groups)}
     count = len(columns["path"])
     clips = pd.DataFrame(
         {
@@ -178,4 +188,8 @@ def build(
             "split": [""] * count if splits is None else list(splits),
         }
     )
-    return Dataset(name, clips[list(COLUMNS)], protocol, missing)
+    clips = clips[list(COLUMNS)]
+    segments = [sound if isinstance(sound, Segment) else None for sound in sounds]
+    if any(segments):
+        clips["segment"] = pd.Series(segments, dtype=object)
+    return Dataset(name, clips, protocol, missing)

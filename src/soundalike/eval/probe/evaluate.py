@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from soundalike.audio.segment import Segment, Sound, file_of
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import make_folder, write_whole
 from soundalike.eval.probe.baseline import BASELINES
@@ -166,7 +167,7 @@ def _task(
     from soundalike.model.embed_files import embed_files
 
     started = time.perf_counter()
-    embedded = embed_files(dataset.paths, representations, progress=progress)
+    embedded = embed_files(dataset.sounds, representations, progress=progress)
     if not embedded.paths:
         first = embedded.failures[0]
         raise SoundalikeError(
@@ -186,7 +187,7 @@ def _task(
         task=dataset.name,
         protocol=dataset.protocol,
         folder=str(folder),
-        clips=[path.relative_to(folder).as_posix() for path in dataset.paths],
+        clips=[_name(sound, folder) for sound in dataset.sounds],
         labels=dataset.labels.tolist(),
         failures=[(str(failure.path), failure.reason) for failure in embedded.failures],
         notes=[(str(note.path), note.reason) for note in embedded.notes],
@@ -213,6 +214,12 @@ def _distinct(datasets: Sequence[Dataset]) -> list[Dataset]:
             name = next(f"{name} {number}" for number in count(2) if f"{name} {number}" not in names)
         names.append(name)
     return [replace(dataset, name=name) for dataset, name in zip(datasets, names, strict=True)]
+
+
+def _name(sound: Sound, folder: Path) -> str:
+    """A clip below a folder, with start and end where it is a segment."""
+    name = file_of(sound).relative_to(folder).as_posix()
+    return str(replace(sound, path=Path(name))) if isinstance(sound, Segment) else name
 
 
 def _common_folder(paths: Sequence[Path]) -> Path:

@@ -90,7 +90,7 @@ def embed(embedder: Embedder, dataset: Dataset) -> tuple[np.ndarray, Dataset]:
     """
     from soundalike.model.embed_files import embed_files
 
-    embedded = embed_files(dataset.paths, {"model": embedder})
+    embedded = embed_files(dataset.sounds, {"model": embedder})
     if not embedded.paths:
         first = embedded.failures[0]
         raise SoundalikeError(
