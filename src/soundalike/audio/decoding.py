@@ -228,7 +228,8 @@ class _Reading:
         left = math.inf if self.seconds is None else max(1, math.ceil((self.seconds - self.done) * native))
         size = max(_SMALL_BLOCK, min(block_size // file.channels, _MOST_SECONDS * native))
         begin = 0 if self.start is None else max(0, round((self.start - self.done) * native))
-        if self.part_count < begin < file.frames and seeks_exactly(file):
+        # a second attempt, with small blocks, reads up to there instead
+        if self.part_count < begin < file.frames and seeks_exactly(file) and block_size > _SMALL_BLOCK:
             file.seek(begin)
             self.part_count = begin
         else:

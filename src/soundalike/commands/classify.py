@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
+from soundalike.audio.segment import Segment
 from soundalike.commands.arguments import (
     TABLES,
     add_sounds,
@@ -22,6 +23,7 @@ from soundalike.core.errors import AudioError, SoundalikeError
 
 if TYPE_CHECKING:
     from soundalike.apps.classifier import SoundClassifier
+    from soundalike.audio.segment import Sound
 
 HELP = "name sounds with a trained classifier"
 
@@ -39,6 +41,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--labels", type=path, help="with --every: Audacity label file; of several recordings, a folder for them"
+    )
+    parser.add_argument(
+        "--raven",
+        type=path,
+        help="with --every: selection table of Raven (.txt); of several recordings, a folder for them",
+    )
+    parser.add_argument(
+        "--clips", type=path, metavar="DIR", help="with --every: folder for a WAV file of each event, cut out"
+    )
+    parser.add_argument(
+        "--context",
+        type=number,
+        metavar="SECONDS",
+        help="with --clips: of sound before and after each event (default: 0.5)",
+    )
+    parser.add_argument(
+        "--min",
+        metavar="PROBABILITY",
+        help="with --every: least probability of an event, or a table with one for each class (label, min)",
     )
     parser.add_argument("--all", action="store_true", help="with --every: also the stretches that are none of these")
     parser.add_argument("--top", type=whole, default=0, help="also the most likely classes of each file, so many")
@@ -64,12 +85,13 @@ def run(options: argparse.Namespace) -> int:
         check_apart(options.out, options.files)
     files = read_sounds(options)
     labels = None if options.labels is None else writing.label_files(options.labels, files)
+    raven = None if options.raven is None else writing.label_files(options.raven, files, ".selections.txt")
     classifier = SoundClassifier.load(options.classifier, options.device)
     share = SHARE if options.none_of_these is None else options.none_of_these
     if options.every is None:
         broken = _name(classifier, files, options, share)
     else:
-        broken = _follow(classifier, files, options, share, labels)
+        broken = _follow(classifier, files, options, share, labels, raven)
     if options.out is not None:
         print(f"{options.out}: {len(files) - len(broken)} of {len(files)} sounds")
     return name_broken(broken)
@@ -77,8 +99,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     if options.every is None:
-        for name in ("window", "labels", "all"):
-            if getattr(options, name):
+        for name in ("window", "labels", "raven", "clips", "context", "min", "all"):
+            if getattr(options, name) not in (None, False):
                 raise SoundalikeError(f"--{name} is about time lines: give --every SECONDS with it, such as 0.5.")
     elif options.top:
         raise SoundalikeError("--top is about whole files: leave it out with --every.")
@@ -86,6 +108,10 @@ def _check(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and not 0.01 <= value <= 3600:
             raise SoundalikeError(f"--{name} is {value:g} s: give 0.01 to 3600.")
+    if options.context is not None and options.clips is None:
+        raise SoundalikeError("--context is about clips: give --clips DIR with it.")
+    if options.context is not None and not 0 <= options.context <= 3600:
+        raise SoundalikeError(f"--context is {options.context:g} s: give 0 to 3600.")
     if options.none_of_these is not None and not 0 <= options.none_of_these < 1:
         raise SoundalikeError(f"--none-of-these is {options.none_of_these:g}: give a part from 0 to below 1.")
     if options.top < 0:
@@ -93,8 +119,8 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _name(
-    classifier: SoundClassifier, files: list[Path], options: argparse.Namespace, share: float
-) -> list[tuple[Path, str]]:
+    classifier: SoundClassifier, files: list[Sound], options: argparse.Namespace, share: float
+) -> list[tuple[Sound, str]]:
     """A row for each file; gives the broken ones."""
     from soundalike.apps.classifier import writing
     from soundalike.apps.classifier.recordings import classify_files
@@ -102,57 +128,77 @@ def _name(
     from soundalike.data.table_writer import open_table
 
     broken = []
+    spans = any(isinstance(file, Segment) for file in files)
     top = min(options.top, len(classifier.classes))
     with (
-        open_table(options.out, writing.prediction_columns(top)) as table,
+        open_table(options.out, writing.prediction_columns(top, spans)) as table,
         file_progress(len(files), True, "classifying") as advance,
     ):
         for file, prediction in classify_files(classifier, files, share):
             if isinstance(prediction, AudioError):
                 broken.append((file, failure(file, prediction).reason))
             else:
-                table.write(writing.prediction_row(file, prediction, top))
+                table.write(writing.prediction_row(file, prediction, top, spans))
             advance(1)
     return broken
 
 
 def _follow(
     classifier: SoundClassifier,
-    files: list[Path],
+    files: list[Sound],
     options: argparse.Namespace,
     share: float,
     labels: list[Path] | None,
-) -> list[tuple[Path, str]]:
+    raven: list[Path] | None,
+) -> list[tuple[Sound, str]]:
     """The events of each recording; gives the broken ones."""
     from soundalike.apps.classifier import time_line, writing
+    from soundalike.apps.classifier.events import CONTEXT, Cutter, is_likely, read_least
     from soundalike.audio.background import failure
-    from soundalike.core.files import naming
     from soundalike.data.table_writer import open_table
 
     broken = []
+    least = read_least("0" if options.min is None else options.min, classifier.classes)
+    context = CONTEXT if options.context is None else options.context
+    cutter = None if options.clips is None else Cutter(options.clips, context)
     with open_table(options.out, writing.EVENT_COLUMNS) as table, _progress(files) as advance:
         for place, file in enumerate(files):
             with ExitStack() as open_files:
-                stream = None
-                if labels is not None:
-                    open_files.enter_context(naming(labels[place]))
-                    stream = open_files.enter_context(
-                        labels[place].open("w", encoding="utf-8", errors="backslashreplace", newline="")
+                stream = None if labels is None else open_files.enter_context(_opened(labels[place]))
+                selections = None
+                if raven is not None:
+                    selections = writing.RavenTable(
+                        open_files.enter_context(_opened(raven[place])), file, classifier.model.sample_rate / 2
                     )
                 try:
                     for event in time_line(
                         classifier, file, options.every, options.window, share, options.all, advance
                     ):
+                        if not is_likely(event, least):
+                            continue
                         table.write(writing.event_row(file, event))
                         if stream is not None:
                             writing.write_label(stream, event)
+                        if selections is not None:
+                            selections.write(event)
+                        if cutter is not None:
+                            cutter.write(file, event)
                 except AudioError as error:
                     broken.append((file, failure(file, error).reason))
     return broken
 
 
 @contextmanager
-def _progress(files: list[Path]) -> Iterator[Callable[[float], None]]:
+def _opened(place: Path) -> Iterator[IO[str]]:
+    """A text file to write labels to."""
+    from soundalike.core.files import naming
+
+    with naming(place), place.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+        yield stream
+
+
+@contextmanager
+def _progress(files: list[Sound]) -> Iterator[Callable[[float], None]]:
     """A function to call with seconds that were classified, and a display of them on stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn

@@ -1,7 +1,9 @@
-"""Answers and events as rows of a table, and as Audacity labels."""
+"""Answers and events as rows of a table, as Audacity labels and as selections of Raven."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any
@@ -9,32 +11,47 @@ from typing import IO, Any
 from soundalike.apps.classifier.classifier import Prediction
 from soundalike.apps.classifier.recordings import Event
 from soundalike.audio import read
+from soundalike.audio.segment import Sound, file_of, span_of
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import make_folder, naming
+from soundalike.data.label_files import RAVEN_COLUMNS
 
 
-def prediction_columns(top: int) -> list[str]:
+def prediction_columns(top: int, spans: bool = False) -> list[str]:
     """Columns of `prediction_row`."""
     ranked = [f"{what}_{place}" for place in range(1, top + 1) for what in ("label", "probability")]
-    return ["path", "label", "probability", "distance", *ranked]
+    return ["path", *["start", "end"] * spans, "label", "probability", "distance", *ranked]
 
 
-def prediction_row(path: Path, prediction: Prediction, top: int) -> list[Any]:
-    """The row of a file; with its ``top`` most likely classes, whether it is one of them or not."""
+def prediction_row(sound: Sound, prediction: Prediction, top: int, spans: bool = False) -> list[Any]:
+    """The row of a file or a segment.
+
+    Args:
+        sound: which.
+        prediction: what it is.
+        top: how many of its most likely classes there are in the row, whether it is one of them or not.
+        spans: whether the row has start and end in seconds, None of a whole file.
+    """
     ranked = [*prediction.probabilities.items(), *[(None, None)] * top][:top]
-    return [str(path), prediction.label, prediction.probability, prediction.distance, *chain.from_iterable(ranked)]
+    place = [str(file_of(sound)), *(span_of(sound) if spans else ())]
+    return [*place, prediction.label, prediction.probability, prediction.distance, *chain.from_iterable(ranked)]
 
 
 EVENT_COLUMNS = ["path", "start", "end", "label", "probability"]
 
 
-def event_row(path: Path, event: Event) -> list[Any]:
+def event_row(sound: Sound, event: Event) -> list[Any]:
     """The row of an event."""
-    return [str(path), event.start, event.end, event.label, event.probability]
+    return [str(file_of(sound)), event.start, event.end, event.label, event.probability]
 
 
-def label_files(out: Path, recordings: list[Path]) -> list[Path]:
-    """Where the Audacity labels of each recording go: ``out`` itself, or a file of its name each in that folder.
+def label_files(out: Path, recordings: Sequence[Sound], ending: str = ".txt") -> list[Path]:
+    """Where the labels of each recording go: ``out`` itself, or a file of its name each in that folder.
+
+    Args:
+        out: file, or folder.
+        recordings: what is labelled.
+        ending: of the names of files in the folder.
 
     Raises:
         SoundalikeError: several recordings are to go into one file, or the place is not writable, or has the name of
@@ -53,10 +70,11 @@ def label_files(out: Path, recordings: list[Path]) -> list[Path]:
     used: set[str] = set()  # in one case, since some file systems tell no difference
     found = []
     for recording in recordings:
-        numbered = (f"{recording.stem} ({number})" for number in count(2))
-        stem = next(name for name in chain([recording.stem], numbered) if name.casefold() not in used)
+        own = file_of(recording).stem
+        numbered = (f"{own} ({number})" for number in count(2))
+        stem = next(name for name in chain([own], numbered) if name.casefold() not in used)
         used.add(stem.casefold())
-        found.append(out / f"{stem}.txt")
+        found.append(out / f"{stem}{ending}")
     return found
 
 
@@ -66,3 +84,32 @@ def write_label(stream: IO[str], event: Event) -> None:
     with naming(stream.name):
         stream.write(f"{event.start:.6f}\t{event.end:.6f}\t{text}\n")
         stream.flush()
+
+
+class RavenTable:
+    """A selection table of Raven, a selection for each event.
+
+    Args:
+        stream: where it goes; its columns are written at once.
+        recording: what the events are of.
+        highest: of the frequencies that the classifier hears, in Hz.
+    """
+
+    def __init__(self, stream: IO[str], recording: Sound, highest: float) -> None:
+        self.stream, self.file, self.highest = stream, file_of(recording), highest
+        self._number = 0
+        self._write([*RAVEN_COLUMNS, "Begin File", "Begin Path", "File Offset (s)", "Annotation", "Probability"])
+
+    def write(self, event: Event) -> None:
+        """Adds an event, with times from the beginning of the file."""
+        self._number += 1
+        start, end = f"{event.start:.6f}", f"{event.end:.6f}"
+        probability = "" if event.probability is None else f"{event.probability:.4f}"
+        band, place = ("0.0", f"{self.highest:.1f}"), (self.file.name, str(self.file.absolute()), start)
+        label = (event.label, probability)
+        self._write([str(self._number), "Spectrogram 1", "1", start, end, *band, *place, *label])
+
+    def _write(self, cells: Sequence[str]) -> None:
+        with naming(self.stream.name):
+            self.stream.write("\t".join(" ".join(re.split(r"[\t\r\n]+", cell)) for cell in cells) + "\n")
+            self.stream.flush()
