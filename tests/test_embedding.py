@@ -41,10 +41,11 @@ def level(number: int) -> float:
 
 
 def clips(folder: Path, count: int, samples: int = 800) -> list[Path]:
-    """Constant sounds: clip n has level(n)."""
+    """Sounds that hardly move, since what is constant is silent: clip n has the mean level(n)."""
     paths = [folder / f"{number:03}.wav" for number in range(count)]
+    moving = np.resize([2**-8, -(2**-8)], samples)
     for number, path in enumerate(paths):
-        soundfile.write(path, np.full(samples, level(number)), 16000, subtype="FLOAT")
+        soundfile.write(path, level(number) + moving, 16000, subtype="FLOAT")
     return paths
 
 

@@ -84,7 +84,7 @@ class Embeddings:
         able = [FULL]
         if isinstance(self._model, SoundModel):
             able = [FULL, LAST_STAGE]
-            if self._model.compact is not None or "voice" in self._model.recipe.sections:
+            if self._model.compact is not None or self._model.recipe.synthetic_alone() is not None:
                 able = list(EMBEDDINGS)
         self.names = [name for name in EMBEDDINGS if name in able and name in wanted]
         self._compact: Compact | None = None

@@ -52,7 +52,8 @@ def _frames(path: Path, start: float, end: float) -> tuple[np.ndarray, int, str]
     form: tuple[int, int] | None = None  # rate and channels
     kind, done = "PCM_16", 0.0  # seconds of the parts before
     for part in contents(path).parts:
-        with open_part(path, part) as file:
+        with open_part(path, part) as opened:
+            file: Any = opened
             if form is not None and (file.samplerate, file.channels) != form:
                 break  # a file of two kinds is cut where it changes
             rate = file.samplerate

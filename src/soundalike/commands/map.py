@@ -66,7 +66,8 @@ def run(options: argparse.Namespace) -> int:
     if options.clusters is not None and options.clusters < 1:
         raise SoundalikeError(f"--clusters is {options.clusters}: give a number from 1.")
     out = mapping.check_out(options.out)
-    files = segments.read_sounds(folder) if listing else [*read.find(folder)]
+    files: list[Sound] = []
+    files += segments.read_sounds(folder) if listing else read.find(folder)
     if options.clusters is not None and options.clusters > len(files):
         raise SoundalikeError(f"--clusters is {options.clusters}, but {folder} holds {len(files)} sounds; give fewer.")
     embedded = _read(options.embeddings, files, folder) if options.embeddings else _embed(files, options)

@@ -127,10 +127,12 @@ def _found(index: Index, query: Sound, options: argparse.Namespace) -> list[Foun
 
 
 def _print(query: Sound, found: list[Found]) -> None:
+    from soundalike.audio.segment import file_of
+
     print(shown(query))
     for rank, each in enumerate(found, 1):
-        itself = each.identical and isinstance(query, Path) and each.path.exists() and query.exists()
-        itself = itself and each.path.samefile(query)
+        itself = each.identical and isinstance(query, Path) and query.exists()
+        itself = itself and each.path.exists() and each.path.samefile(file_of(query))
         what = "  (the query itself)" if itself else "  (identical contents)" if each.identical else ""
         print(f"  {rank:>3}  {each.similarity:6.3f}  {shown(each.path)}{what}")
 

@@ -152,7 +152,9 @@ def _of_folder(data: Path, classes: Mapping[str, Sequence[Path]]) -> TrainingSet
     paths = [path for clips in classes.values() for path in clips]
     labels = [label for label, clips in classes.items() for _ in clips]
     copies = identical(paths)
-    return TrainingSet(list(paths), np.array(labels), folders.ways_to_group(data, paths, labels, copies), {**copies})
+    return TrainingSet(
+        list(paths), np.array(labels), folders.ways_to_group(data, paths, labels, copies), dict(copies.items())
+    )
 
 
 def _of_table(data: Path) -> TrainingSet:

@@ -19,6 +19,7 @@ from soundalike.apps.search.similarity import reference
 from soundalike.apps.search.store import Broken, Entry, Maker, Store, write
 from soundalike.audio import read
 from soundalike.audio.background import Failure, file_progress
+from soundalike.audio.segment import Sound
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import check_file, missing
 from soundalike.model.embed_files import Embedder, embed_files
@@ -215,7 +216,7 @@ class _Update:
                 unread.append(file)
         embedded = embed_files([file.path for file in unread], {"model": self.embedder})
         self.notes += embedded.notes
-        by_path = {file.path: file for file in unread}
+        by_path: dict[Sound, _File] = {file.path: file for file in unread}
         for path, vector in zip(embedded.paths, embedded.vectors["model"], strict=True):
             file = by_path[path]
             self._put(Entry(file.name, file.size, file.modified, str(digests[file.name])), vector)
