@@ -335,3 +335,16 @@ def test_broken_segments_are_named_and_training_refuses_segments(
     code, _, said = cli("pretrain", "--recipe", "clar-cpu", *table, "--out", tmp_path / "r")
     assert code == 2
     assert "its clips are segments of files, and training takes whole files" in said
+
+
+def test_search_for_segments(recordings: Path, run: Path, tmp_path: Path, cli: Cli) -> None:
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    for name, hertz in (("low", 200), ("high", 2500)):
+        soundfile.write(sounds / f"{name}.wav", tone(hertz, 0.6, 5), RATE)
+    assert cli("index", sounds, "--model", run, "--out", tmp_path / "i")[0] == 0
+    code, out, err = cli("search", recordings / "labels.csv", "--index", tmp_path / "i", "--count", 1)
+    assert code == 0, err
+    lines = out.splitlines()
+    assert lines[0].endswith("rec0.wav, 1 to 1.6 s")
+    assert [Path(line.split()[-1]).stem for line in lines[1::2]] == ["low", "high"] * 6
