@@ -29,7 +29,7 @@ LEFT_OUT = {
     "docs/tutorials/your-own-sounds.md": 0,
     "docs/tutorials/vary-the-training.md": 2,
     "docs/tutorials/in-your-program.md": 0,
-    "docs/voices.md": 1,
+    "docs/voices.md": 0,
 }
 """The documents, and how many of their blocks are not run: as few as can be, and another one is a decision."""
 CLASSES = {"dog": 0, "rooster": 1, "clock tick": 38}

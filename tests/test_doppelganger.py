@@ -364,7 +364,7 @@ def test_no_augmentation_costs_nothing(augment: list[Any] | None) -> None:
         (["fads"], "unknown augmentation 'fads': did you mean 'fade'?"),
         (["spec-augment"], "augment changes audio: name augmentations of waveforms; those of spectrograms go in"),
         (["fade", "spec-augment"], "augmentations of waveforms and of spectrograms are in one list"),
-        ([{"name": "fade", "p": 2}], "augmentation 'fade': p is 2: give a number from 0 to 1, or new."),
+        ([{"name": "fade", "p": 2}], "augmentation 'fade': p is 2: give a number from 0 to 1."),
     ],
 )
 def test_a_bad_augmentation_is_named(augment: list[Any], message: str) -> None:

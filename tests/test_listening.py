@@ -215,8 +215,8 @@ def test_a_trained_model_brings_its_recipe_and_its_encoder(
     text = Page(out.read_text(encoding="utf-8")).text
     assert "was trained on 7,200 pairs with the recipe doppelgangers-cpu" in text
     assert "untrained" not in text
-    assert re.search(r"pitch ?0\.2 ?5", text)
-    assert re.search(r"level ?0\.05 ?3", text)
+    assert re.search(r"pitch ?nudged by 0\.2 ?5", text)
+    assert re.search(r"level ?nudged by 0\.05 ?3", text)
     views = small.override({"delta.pitch": 0.2, "delta.other": 0.05}).build().views
     pair = views.batch(0, HELD_OUT + torch.arange(1 + CROWD))
     first, second = (other.embed(sounds.numpy()) for sounds in (pair.first, pair.second))
@@ -225,7 +225,7 @@ def test_a_trained_model_brings_its_recipe_and_its_encoder(
     assert main(["listen", "--recipe", "doppelgangers", "--model", str(tmp_path / "run"), *options[:4]]) == 0
     text = Page(out.read_text(encoding="utf-8")).text
     assert "Soundalikes of doppelgangers " in text
-    assert re.search(r"pitch ?0\.25 ?5", text)
+    assert re.search(r"pitch ?nudged by 0\.25 ?5", text)
 
 
 def test_command_line_in_a_process(small: Recipe, tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_command_line_in_a_process(small: Recipe, tmp_path: Path) -> None:
         (["--seed", "-1"], "-1"),
         (["--model", "nowhere"], "nowhere"),
         (["--voise", "voice"], "voice"),
-        (["--delta", "7"], "delta is 7"),
+        (["--recipe", "scenes-cpu", "--delta", "7"], "delta is 7"),
         (["--delta"], "listen --help"),
         (["p.html"], "p.html"),
     ],

@@ -51,7 +51,8 @@ def test_shipped_recipes_build(name: str) -> None:
         features = parts.frontend(torch.cat((pair.first, pair.second)))
         loss = parts.objective(*parts.head(parts.encoder(features)).chunk(2)).loss
     assert torch.isfinite(loss)
-    assert parts.voice.sample_rate == parts.frontend.sample_rate
+    assert parts.views.voices
+    assert all(voice.sample_rate == parts.frontend.sample_rate for voice in parts.views.voices)
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -337,7 +338,7 @@ def test_augmentations_survive_yaml_and_json_and_are_built(tiny: Recipe, tmp_pat
 
 def test_augmentations_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     def augment(value: str) -> Any:
-        assert main(["pretrain", "--print-recipe", "--views.augment", value]) == 0
+        assert main(["pretrain", "--recipe", "scenes-cpu", "--print-recipe", "--views.augment", value]) == 0
         return yaml.safe_load(capsys.readouterr().out)["views"]["augment"]
 
     assert augment("[fade, noise]") == ["fade", "noise"]
@@ -346,7 +347,7 @@ def test_augmentations_on_the_command_line(capsys: pytest.CaptureFixture[str]) -
         {"name": "high-pass", "cutoff": [20, 800]},
     ]
     assert augment("null") is None
-    assert main(["pretrain", "--print-recipe", "--augment", "[fads]"]) == 2
+    assert main(["pretrain", "--recipe", "scenes-cpu", "--print-recipe", "--augment", "[fads]"]) == 2
     assert "unknown augmentation 'fads': did you mean 'fade'?" in capsys.readouterr().err
 
 

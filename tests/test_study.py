@@ -108,7 +108,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_run_goes_on(
     assert [run.levels["delta"] for run, _ in study_folder.finished] == [0.1]
     folder = tmp_path / "s" / RUNS / TWO_RUNS[1].slug
     assert study_folder.run(scored, device="cpu", quiet=True) == []
-    assert [path.name for path in sorted((folder / "logs").iterdir())] == ["sitting-1", "sitting-2"]
+    assert [path.name for path in sorted((folder / "logs").iterdir())] == ["sitting-1", "sitting-2", "timing.json"]
     assert study_folder.finished[1][1]["trained"]["steps"] == STEPS
 
 

@@ -104,8 +104,8 @@ def test_gaps_deviate_from_their_mean_as_regularity_says(knob: float, regularity
 @pytest.mark.parametrize("rate", [1.5, 6.0, 250.0])
 @pytest.mark.parametrize("regularity", [-12.0, 8.0])
 def test_grains_fill_the_sound_and_one_at_least_begins_within_it(rate: float, regularity: float) -> None:
-    knobs = patch(TEXTURE, 300, grains__regularity=regularity, grains__rate=math.log2(rate), played__faster=0.25)
-    grains = TEXTURE.fallen(TEXTURE.to_units(knobs), TEXTURE._noise_keys(None, 300))
+    knobs = patch(TEXTURE, 1000, grains__regularity=regularity, grains__rate=math.log2(rate), played__faster=0.25)
+    grains = TEXTURE.fallen(TEXTURE.to_units(knobs), TEXTURE._noise_keys(None, 1000))
     begins = grains.onset / RATE
     assert ((begins >= 0) & (begins < 1.0)).any(1).all()
     assert float((begins[:, -1] > 1.0).float().mean()) > 0.99

@@ -18,7 +18,7 @@ from soundalike.train.step import Learner
 
 MEDIAN_DB, MOST_DB = 0.05, 1.0
 """Bounds of the difference of log-mel spectrograms: the median, and the 95th percentile."""
-SMALL = {"encoder.width": 8, "encoder.size": 16, "seconds": 0.4, "frontend.frames": 32}
+SMALL = {"encoder.width": 8, "encoder.size": 16, "frontend.frames": 32}
 
 
 def machine(context: Context) -> dict[str, Any]:
@@ -147,8 +147,13 @@ def learner(context: Context, recipe: str, device: str, **settings: Any) -> Lear
 
 def small(recipe: Recipe) -> dict[str, Any]:
     """Settings that make a recipe tiny."""
-    head = recipe.sections["head"]
-    return SMALL | {f"head.{key}": size for key, size in (("hidden", 16), ("size", 8)) if key in head}
+    head, views = recipe.sections["head"], recipe.sections["views"]
+    lengths = [f"families.{name}.voice.seconds" for name in views.get("families") or {}] or ["voice.seconds"]
+    return (
+        SMALL
+        | dict.fromkeys(lengths, 0.4)
+        | {f"head.{key}": size for key, size in (("hidden", 16), ("size", 8)) if key in head}
+    )
 
 
 def _gradients(context: Context, recipe: str, device: str, pairs: int, mixed: bool = False) -> tuple[float, Tensor]:

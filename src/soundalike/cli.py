@@ -37,6 +37,7 @@ from soundalike.commands import map as map_command  # no other name for the buil
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.extras import require
 from soundalike.core.files import STANDARD_OUTPUT, naming
+from soundalike.core.memory import is_out_of_memory
 from soundalike.core.terminal import EscapingStream, shown
 
 GROUPS = {
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"{where}{error.strerror or error}.")
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         return _complain("not enough memory for this; ask for less: a smaller batch, fewer or shorter sounds.")
     except KeyboardInterrupt:
@@ -120,12 +121,6 @@ def _write_no_more() -> None:
 def _complain(sentence: str) -> int:
     print(f"soundalike: {shown(' '.join(sentence.split()))}", file=sys.stderr)
     return 2
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    said = str(error).lower()
-    signs = ("out of memory", "allocate memory", "not enough memory", "storage size calculation overflowed")
-    return isinstance(error, MemoryError) or any(sign in said for sign in signs)
 
 
 @contextlib.contextmanager

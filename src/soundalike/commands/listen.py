@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe", help=f"name of a recipe that ships, or a .yaml file (default: the model's, or {DEFAULT_RECIPE})"
     )
     parser.add_argument(
-        "--model", type=path, help="model file, or the folder of its run (default: an untrained encoder)"
+        "--model",
+        type=path,
+        help="model file, folder of its run, or name of a shipped model (default: an untrained encoder)",
     )
     parser.add_argument("--out", type=path, required=True, help="page to write: .html")
     parser.add_argument("--count", type=whole, default=8, help="how many pairs (default: 8)")
@@ -27,11 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Writes the page, and prints its path."""
     given = settings(options.settings, "listen")
+    from soundalike import load
     from soundalike.apps.pages.listen import listen
-    from soundalike.model.model import SoundModel
     from soundalike.model.recipe import Recipe
 
-    model = None if options.model is None else SoundModel.load(options.model)
+    model = None if options.model is None else load(options.model)
     if options.recipe is None and model is not None:
         recipe = model.recipe
     else:

@@ -191,6 +191,7 @@ def _add_similarity(parser: argparse.ArgumentParser) -> None:
 def _similarity(options: argparse.Namespace) -> int:
     if options.model is not None and options.recipe is not None:
         raise SoundalikeError("a model brings its own recipe: give --model or --recipe, not both.")
+    from soundalike import load
     from soundalike.core.files import make_folder
     from soundalike.core.memory import keep_freed_memory
     from soundalike.eval.probe.baseline import LOG_MEL_STATISTICS, UNTRAINED_ENCODER, LogMelStatistics
@@ -200,7 +201,7 @@ def _similarity(options: argparse.Namespace) -> int:
     from soundalike.model.recipe import Recipe
 
     keep_freed_memory()
-    model = SoundModel.load(options.model) if options.model else None
+    model = load(options.model) if options.model else None
     recipe = model.recipe if model else Recipe.load(options.recipe or DEFAULT_RECIPE)
     embedders: dict[str, Embedder] = {"model": model} if model else {}
     embedders |= {UNTRAINED_ENCODER: SoundModel(recipe).untrained(0), LOG_MEL_STATISTICS: LogMelStatistics()}

@@ -19,3 +19,14 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(mmap_threshold, 128 << 20)
         libc.mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that there was not enough memory, as Python, NumPy or PyTorch say it.
+
+    Args:
+        error: error to look at.
+    """
+    said = str(error).lower()
+    signs = ("out of memory", "allocate memory", "not enough memory", "storage size calculation overflowed")
+    return isinstance(error, MemoryError) or any(sign in said for sign in signs)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from soundalike.core.errors import SoundalikeError
+from soundalike.core.memory import is_out_of_memory
 from soundalike.data.training_clips import RecordingSettings, TrainingClips
 from soundalike.model.settings import Training
 from soundalike.nn.encoder import ENCODERS, ResNet18
@@ -277,5 +278,7 @@ def _make(sections: Mapping[str, Mapping[str, Any]], section: str, **wired: Any)
     try:
         return constructor(**arguments, **{key: value for key, value in wired.items() if key in accepted})
     except (ArithmeticError, ValueError, RuntimeError, MemoryError) as error:  # numbers that nothing can have
+        if is_out_of_memory(error):
+            raise
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise SoundalikeError(f"no {section} can be made of its values ({reason}); give others.") from error

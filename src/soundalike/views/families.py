@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,6 +58,7 @@ class Families(InterleavedViews):
         for name, given in families.items():
             key = f"views.families.{name}"
             arguments = _mapping(key, given)
+            _check_keys(key, arguments, name)
             weights.append(arguments.pop("weight", 1.0))
             if "head" in arguments:
                 own_heads[name] = _mapping(f"{key}.head", arguments.pop("head"))
@@ -90,6 +92,17 @@ def _source(
         raise SoundalikeError(f"{key}.voice.name is {kind!r}: {nearest(str(kind), VOICES)}")
     made: Synthesizer = build(f"{key}.voice", VOICES[kind], {"sample_rate": sample_rate}, voice)
     return build(key, Doppelgangers, {"voice": made}, arguments)
+
+
+def _check_keys(key: str, arguments: Mapping[str, Any], name: str) -> None:
+    """Makes sure that every key of a family is known."""
+    of_views, own = (
+        (RecordedViews, {"weight", "head"}) if name == RECORDINGS else (Doppelgangers, {"weight", "head", "voice"})
+    )
+    known = ({*inspect.signature(of_views).parameters} - {"voice", "clips", "samples"}) | own
+    for given in arguments:
+        if given not in known:
+            raise SoundalikeError(f"{key} has no key {given!r}: {nearest(str(given), sorted(known))}")
 
 
 def _mapping(key: str, given: Any) -> dict[str, Any]:

@@ -232,7 +232,9 @@ def _page(
 ) -> str:
     objective = dict(recipe.sections["objective"])
     groups = "".join(_groups(family, source) for family, source in views.items())
-    made = [f"{f'{family}: ' if family else ''}{_made(source)}" for family, source in views.items()]
+    made = list(dict.fromkeys(_made(source) for source in views.values()))
+    if len(made) > 1:
+        made = [f"{family}: {_made(source)}" for family, source in views.items()]
     named = {kind: name for name, kind in VOICES.items()}
     kinds = [f"<b>{escape(named[type(source.voice)])}</b> of {source.voice.size} knobs" for source in views.values()]
     called = objective.pop("name")

@@ -74,7 +74,11 @@ def stretch(
         return torch.fft.rfft(cut.mul_(window)).unflatten(0, start.shape)[:, :, :bins]  # (frames, n, bins)
 
     here, before = spectra(first), spectra(first[1:] - hop)
-    turned = _turns(before.conj().resolve_conj().mul_(here[:-1])).mul(here)
+    advance = before.conj().resolve_conj().mul_(here[:-1])
+    if keep is not None:
+        # how many more bins there are depends on the batch: they must not turn the highest that is kept
+        advance = advance.mul_(keep.to(advance.dtype))
+    turned = _turns(advance).mul(here)
     if keep is not None:
         turned = turned.mul_(keep.to(turned.dtype))  # complex: real numbers would be copied into complex ones
 
