@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from seeded import generator
 from soundalike.core import random
 from soundalike.core.errors import SoundalikeError
 from soundalike.views import augment
@@ -18,10 +19,6 @@ from soundalike.views.augment import AUGMENTATIONS, Augmentation, Compose
 anything: Any = augment  # for calls that its types forbid
 WAVEFORM = [name for name, kind in AUGMENTATIONS.items() if kind.axes == 2]
 SPECTROGRAM = [name for name, kind in AUGMENTATIONS.items() if kind.axes == 4]
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def batch(name: str, n: int = 6, samples: int = 3000) -> Tensor:

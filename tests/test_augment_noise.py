@@ -10,15 +10,12 @@ import pytest
 import soundfile
 import torch
 
+from seeded import generator
 from soundalike.views.augment import HighPass, ImpulseResponse, LowPass, NoiseInjection
 from soundalike.views.augment.augmentation import fast_length, seeds, whole
 from soundalike.views.augment.noise import COLOURS
 
 RATE = 16000
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def tone(hertz: float, n: int = 1, samples: int = RATE) -> torch.Tensor:

@@ -10,14 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from seeded import generator
 from soundalike.views.augment import PitchShift, TimeStretch
 from soundalike.views.augment.stretch import read
 
 RATE = 16000
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def chord(*hertz: float, samples: int = RATE, rate: int = RATE) -> Tensor:

@@ -8,13 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from seeded import generator
 from soundalike.views.augment import Augmentation, Fade, SpecAugment, SpectrogramMask, TimeMask, TimeShift
 
 N, SAMPLES = 40, 333
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from seeded import generator
 from soundalike.synth import Body
 from soundalike.synth.body import PARTIALS
 from soundalike.synth.modal import Modes, Partials, read
@@ -17,10 +18,6 @@ from turning import turned
 
 RATE = 16_000
 BODY = Body()
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def patch(voice: Body = BODY, count: int = 1, **units: float | Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from seeded import generator
 from soundalike.core.errors import SoundalikeError
 from soundalike.synth import Mouth
 from soundalike.synth.gestures import Gestures
@@ -20,10 +21,6 @@ from turning import turned
 
 MOUTH = Mouth()
 LONG = {"segment_2__length": 0.28, "speaker__rate": -0.5}  # a vowel of 396 ms
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 TIME = torch.arange(1000) / 1000.0

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from seeded import generator
 from soundalike.core import random
 from soundalike.synth.parameter import ParameterTable
 from soundalike.synth.place import LOUDNESS, RUN, Place, fast_length
@@ -19,10 +20,6 @@ PLAIN = {
     "echo.level": -40.0, "room.level": -45.0, "distance": -1.0, "background.level": -55.0, "background.tilt": 0.0,
     "level": 0.0,
 }  # fmt: skip
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def placed(samples: int = RATE) -> tuple[Place, ParameterTable]:

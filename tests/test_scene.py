@@ -11,14 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from seeded import generator
 from soundalike.core.errors import SoundalikeError
 from soundalike.synth import Scene, Voice
 from soundalike.synth.resonance import POINTS, Frames, Resonances
 from turning import turned
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def steady_hiss(scene: Scene, count: int = 1) -> Tensor:

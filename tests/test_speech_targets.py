@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from seeded import generator
 from soundalike.core.errors import SoundalikeError
 from soundalike.synth import VOICES, Mouth, Voice
 from soundalike.synth.segments import FRICATIVE, KINDS, NASAL, SILENCE, STOP, VOWEL
@@ -17,10 +18,6 @@ from speaking import RATE, word
 from turning import turned
 
 MOUTH = Mouth()
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_every_declared_target_is_given_in_its_shape() -> None:

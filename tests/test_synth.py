@@ -8,14 +8,11 @@ import torch
 from torch import Tensor
 
 from reference_voice import Reference, knob, unit
+from seeded import generator
 from soundalike.synth import VOICES, Parametric, Synthesizer, Voice, VoiceFM
 
 SHORT = 0.05
 each_voice = pytest.mark.parametrize("name", VOICES)
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def white(samples: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:

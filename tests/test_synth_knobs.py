@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import reference_voice
+from seeded import generator
 from soundalike.core.errors import SoundalikeError
 from soundalike.synth import GROUPS, VOICES, ParameterSpec, Parametric, Synthesizer, Voice, VoiceFM
 from soundalike.synth.parameter import ParameterTable
@@ -18,10 +19,6 @@ from soundalike.synth.parameter import ParameterTable
 SHORT = 0.05
 ALL = [Voice(seconds=SHORT), VoiceFM(seconds=SHORT), Parametric(seconds=SHORT)]
 each_voice = pytest.mark.parametrize("voice", ALL, ids=["voice", "voice-fm", "parametric"])
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def expected_names(keyboards: list[str], pairs: int, to: int, vcos: str, levels: int) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from seeded import generator
 from soundalike.synth import Texture
 from soundalike.synth.grains import Grains, Process
 from soundalike.synth.grid import Grid
@@ -16,10 +17,6 @@ from turning import turned
 
 RATE = 16_000
 TEXTURE = Texture()
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def patch(voice: Texture = TEXTURE, count: int = 1, **units: float | Tensor) -> Tensor:

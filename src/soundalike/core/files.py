@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import re
 import tempfile
@@ -141,6 +142,20 @@ def naming(path: str | Path) -> Iterator[None]:
         if error.filename is None:
             error.filename = str(path)
         raise
+
+
+def unused_name(name: str, used: set[str], again: str = "{name} ({number})") -> str:
+    """A name that none of a folder's other files has, and that is used from now on.
+
+    Args:
+        name: name that is wanted.
+        used: names that are used, in one case, since some file systems tell no difference.
+        again: how a name that is used already is numbered, from 2 on.
+    """
+    numbered = (again.format(name=name, number=number) for number in itertools.count(2))
+    found = next(each for each in itertools.chain([name], numbered) if each.casefold() not in used)
+    used.add(found.casefold())
+    return found
 
 
 @contextlib.contextmanager

@@ -345,15 +345,7 @@ class SoundModel:
             model = cls(*stored.model_arguments(contents.header, contents.tensors))
             if "embedding" in contents.header:
                 model = model.compacted(int(contents.header["embedding"]))
-        except (
-            SoundalikeError,
-            LookupError,
-            AttributeError,
-            ArithmeticError,
-            TypeError,
-            ValueError,
-            RuntimeError,
-        ) as error:
+        except (SoundalikeError, *stored.INCONSISTENT) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[-1].strip().rstrip(".")
             raise SoundalikeError(
                 f"{contents.path}: not a model that this version can load ({reason}); give another."

@@ -29,19 +29,15 @@ class Objective(nn.Module):
 
     Attributes:
         needs_labels: whether it asks for what the head says of classes, and for labels.
-        takes_identities: whether it knows that more than two views can be of one identity.
+        takes_identities: whether it knows that more than two views can be of one identity: ``forward`` then takes
+            their ``identity`` too.
     """
 
     needs_labels = False
     takes_identities = False
 
     def forward(
-        self,
-        first: Tensor,
-        second: Tensor,
-        logits: Tensor | None = None,
-        label: Tensor | None = None,
-        identity: Tensor | None = None,
+        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
     ) -> Losses:
         """The loss of a batch of pairs, gathered from all ranks.
 
@@ -50,7 +46,6 @@ class Objective(nn.Module):
             second: ``(n, d)``, of the second views, in the same order.
             logits: ``(2n, classes)``, unnormalised log probabilities: of all first views, then of all second ones.
             label: number of the class of each pair, int64 ``(n,)``; -1 where it is not known.
-            identity: index of what each pair is a take of, int64 ``(n,)``; without it each pair is of another.
 
         Returns:
             The loss and its parts.
@@ -102,12 +97,7 @@ class AlignUniform(Objective):
         self.t = t
 
     def forward(
-        self,
-        first: Tensor,
-        second: Tensor,
-        logits: Tensor | None = None,
-        label: Tensor | None = None,
-        identity: Tensor | None = None,
+        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
     ) -> Losses:
         """As `Objective.forward`; parts are ``alignment``, ``uniformity`` and ``top1`` (see ``top1``)."""
         x, y = _spheres(first, second)
@@ -136,6 +126,8 @@ class NTXent(Objective):
     2002.05709), equation 1.
     """
 
+    name = "nt-xent"
+
     def __init__(self, temperature: float = 0.5) -> None:
         """Choose the temperature.
 
@@ -147,27 +139,26 @@ class NTXent(Objective):
         """
         super().__init__()
         if not temperature > 0:
-            raise SoundalikeError(f"nt-xent: temperature is {temperature:g}; it must be above 0.")
+            raise SoundalikeError(f"{self.name}: temperature is {temperature:g}; it must be above 0.")
         self.temperature = temperature
 
+    def _similarity(self, x: Tensor, y: Tensor) -> Tensor:
+        """Of each view to all others, over the temperature; -inf to itself: unit vectors (n, d) twice to (2n, 2n)."""
+        both = torch.cat([x, y])  # (2n, d)
+        return _without_diagonal(both @ both.T / self.temperature)
+
     def forward(
-        self,
-        first: Tensor,
-        second: Tensor,
-        logits: Tensor | None = None,
-        label: Tensor | None = None,
-        identity: Tensor | None = None,
+        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
     ) -> Losses:
         """As `Objective.forward`; its part is ``top1`` (see ``top1``)."""
         x, y = _spheres(first, second)
         with torch.autocast(x.device.type, enabled=False):
-            both = torch.cat([x, y])  # (2n, d)
-            similarity = _without_diagonal(both @ both.T / self.temperature)  # (2n, 2n)
-            partner = torch.arange(len(both), device=both.device).roll(len(x))
+            similarity = self._similarity(x, y)
+            partner = torch.arange(len(similarity), device=x.device).roll(len(x))
             return Losses(functional.cross_entropy(similarity, partner), {"top1": top1(x, y)})
 
 
-class MultiPositive(Objective):
+class MultiPositive(NTXent):
     """NT-Xent with several positives: each view has to find all other takes of its identity among all views.
 
     The loss of a view is the mean of -log softmax over its positives, and that of the batch the mean over its views.
@@ -177,21 +168,8 @@ class MultiPositive(Objective):
     identity in place of images of one class.
     """
 
+    name = "multi-positive"
     takes_identities = True
-
-    def __init__(self, temperature: float = 0.5) -> None:
-        """Choose the temperature.
-
-        Args:
-            temperature: what the cosine similarities are divided by, above 0.
-
-        Raises:
-            SoundalikeError: the temperature is not above 0.
-        """
-        super().__init__()
-        if not temperature > 0:
-            raise SoundalikeError(f"multi-positive: temperature is {temperature:g}; it must be above 0.")
-        self.temperature = temperature
 
     def forward(
         self,
@@ -206,8 +184,7 @@ class MultiPositive(Objective):
         with torch.autocast(x.device.type, enabled=False):
             own = torch.arange(len(x), device=x.device) if identity is None else gather(identity)
             twice = torch.cat((own, own))
-            both = torch.cat([x, y])  # (2n, d)
-            similarity = _without_diagonal(both @ both.T / self.temperature)  # (2n, 2n)
+            similarity = self._similarity(x, y)
             positive = twice[:, None] == twice
             positive.fill_diagonal_(False)
             log_share = similarity - similarity.logsumexp(1, keepdim=True)
@@ -230,12 +207,7 @@ class Supervised(Objective):
         super().__init__()
 
     def forward(
-        self,
-        first: Tensor,
-        second: Tensor,
-        logits: Tensor | None = None,
-        label: Tensor | None = None,
-        identity: Tensor | None = None,
+        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
     ) -> Losses:
         """As `Objective.forward`; parts are ``cross_entropy``, the mean of both views, and ``accuracy``."""
         if logits is None or label is None or logits.ndim != 2 or len(logits) != 2 * len(label):
@@ -286,12 +258,7 @@ class Joint(Objective):
         self.contrastive_weight, self.supervised_weight = contrastive_weight, supervised_weight
 
     def forward(
-        self,
-        first: Tensor,
-        second: Tensor,
-        logits: Tensor | None = None,
-        label: Tensor | None = None,
-        identity: Tensor | None = None,
+        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
     ) -> Losses:
         """As `Objective.forward`; parts are ``contrastive`` and those of `NTXent` and `Supervised`."""
         contrastive = self.contrastive(first, second)

@@ -132,16 +132,13 @@ class Learner(LightningModule):
         """What the objective says of the last stage (2n, …); families with a head of their own are compared apart."""
         if not self.heads:
             return self._objective(self.head, last, inputs.label, inputs.identity)
-        family, names = self.views.family_of(indices), self.views.families
-        own = {names.index(name) for name in self.heads}
-        groups = {names[which]: family == which for which in sorted(own)}
-        groups[""] = ~torch.isin(family, torch.tensor(sorted(own)))
+        family, own = self.views.family_of(indices), dict(self.heads.items())
+        heads = [own.get(name, self.head) for name in self.views.families]
         found: list[tuple[float, Losses]] = []
-        for name, chosen in groups.items():
-            rows = chosen.nonzero()[:, 0]
+        for head in dict.fromkeys(heads):
+            rows = torch.tensor([each is head for each in heads])[family].nonzero()[:, 0]
             if not len(rows):
                 continue
-            head = self.heads[name] if name else self.head
             assert isinstance(head, Head)
             if len(rows) == len(indices):  # on a GPU nothing has to be copied there
                 return self._objective(head, last, inputs.label, inputs.identity)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from soundalike.views.view import Views
 
 RECORDINGS = "recordings"
 """Name of the family whose sounds are recordings."""
+_OF_FAMILIES = ("weight", "head")  # keys of a family that are none of its views
 
 
 class Families(InterleavedViews):
@@ -58,18 +58,12 @@ class Families(InterleavedViews):
         for name, given in families.items():
             key = f"views.families.{name}"
             arguments = _mapping(key, given)
-            _check_keys(key, arguments, name)
             weights.append(arguments.pop("weight", 1.0))
             if "head" in arguments:
                 own_heads[name] = _mapping(f"{key}.head", arguments.pop("head"))
             sources[name] = _source(key, name, arguments, sample_rate, clips, samples)
         super().__init__(sources, Interleave("views.families: weight", weights, turn), sample_rate)
-        self._own_heads = own_heads
-
-    @property
-    def own_heads(self) -> Mapping[str, Mapping[str, Any]]:
-        """As `Views.own_heads`."""
-        return self._own_heads
+        self.own_heads = own_heads
 
     @classmethod
     def takes_recordings(cls, arguments: Mapping[str, Any]) -> bool:
@@ -85,24 +79,13 @@ def _source(
     if name == RECORDINGS:
         if clips is None or samples is None:
             raise SoundalikeError(f"{key}: there are no recordings to take; give recordings.data.")
-        return build(key, RecordedViews, {"clips": clips, "samples": samples}, arguments)
+        return build(key, RecordedViews, {"clips": clips, "samples": samples}, arguments, _OF_FAMILIES)
     voice = _mapping(f"{key}.voice", arguments.pop("voice", None))
     kind = voice.pop("name", None)
     if kind not in VOICES:
         raise SoundalikeError(f"{key}.voice.name is {kind!r}: {nearest(str(kind), VOICES)}")
     made: Synthesizer = build(f"{key}.voice", VOICES[kind], {"sample_rate": sample_rate}, voice)
-    return build(key, Doppelgangers, {"voice": made}, arguments)
-
-
-def _check_keys(key: str, arguments: Mapping[str, Any], name: str) -> None:
-    """Makes sure that every key of a family is known."""
-    of_views, own = (
-        (RecordedViews, {"weight", "head"}) if name == RECORDINGS else (Doppelgangers, {"weight", "head", "voice"})
-    )
-    known = ({*inspect.signature(of_views).parameters} - {"voice", "clips", "samples"}) | own
-    for given in arguments:
-        if given not in known:
-            raise SoundalikeError(f"{key} has no key {given!r}: {nearest(str(given), sorted(known))}")
+    return build(key, Doppelgangers, {"voice": made}, arguments, ("voice", *_OF_FAMILIES))
 
 
 def _mapping(key: str, given: Any) -> dict[str, Any]:

@@ -47,8 +47,8 @@ class Interleave:
             given[chosen] += 1
             schedule.append(chosen)
         self.counts, self.turn = counts, turn
-        self._schedule = torch.tensor(schedule)  # source of each turn of a period
-        one_each = torch.nn.functional.one_hot(self._schedule, len(counts))
+        self.schedule = torch.tensor(schedule)  # source of each turn of a period, int64 (turns,)
+        one_each = torch.nn.functional.one_hot(self.schedule, len(counts))
         self._before = one_each.cumsum(0) - one_each  # turns of each source before each turn, (period, sources)
 
     def __call__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,15 +63,10 @@ class Interleave:
         """
         start = torch.where(indices < HELD_OUT, 0, HELD_OUT)
         turns, rest = (indices - start) // self.turn, (indices - start) % self.turn
-        periods, place = turns // len(self._schedule), turns % len(self._schedule)
-        source = self._schedule[place]
+        periods, place = turns // len(self.schedule), turns % len(self.schedule)
+        source = self.schedule[place]
         before = periods * torch.tensor(self.counts)[source] + self._before[place, source]
         return source, start + before * self.turn + rest
-
-    @property
-    def schedule(self) -> Tensor:
-        """Source of each turn of a period, int64 (turns,); after the last turn it begins again."""
-        return self._schedule
 
     def pairs_for(self, source: int, count: int) -> int | None:
         """Pairs that bring so many of one source; None where none comes from it.
@@ -81,7 +76,7 @@ class Interleave:
             count: how many of its pairs are wanted.
         """
         share = self.counts[source]
-        return -(-count * len(self._schedule) // share) if share else None
+        return -(-count * len(self.schedule) // share) if share else None
 
 
 def _counts(shares: Sequence[float]) -> list[int]:

@@ -13,7 +13,6 @@ from soundalike.core.errors import SoundalikeError
 from soundalike.synth import Synthesizer
 from soundalike.synth.targets import Target, TargetSpec, unknown
 from soundalike.views.interleave import Interleave
-from soundalike.views.recording import RecordedViews
 from soundalike.views.view import HELD_OUT, Batch, Views, in_a_row, on_device
 
 
@@ -89,8 +88,8 @@ class InterleavedViews(Views):
 
     @property
     def classes(self) -> list[str]:
-        """Names of the classes that labels count; none without recordings."""
-        return next((views.classes for views in self.sources.values() if isinstance(views, RecordedViews)), [])
+        """As `Views.classes`."""
+        return next((views.classes for views in self.sources.values() if views.classes), [])
 
     @property
     def pairs_per_epoch(self) -> int | None:
@@ -105,11 +104,10 @@ class InterleavedViews(Views):
         return self.interleave(indices.cpu())[0]
 
     def clip_of(self, seed: int, indices: Tensor) -> Tensor:
-        """Which clip each pair shows, int64 (n,); -1 where its sound is synthetic."""
+        """As `Views.clip_of`."""
         clip = torch.full((len(indices),), -1)
         for part in self._parts(indices):
-            if isinstance(part.views, RecordedViews):
-                clip[part.rows] = part.views.clip_of(seed, part.indices)
+            clip[part.rows] = part.views.clip_of(seed, part.indices)
         return clip
 
     def batch(self, seed: int, indices: Tensor, targets: bool = False) -> Batch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from soundalike.core.errors import SoundalikeError, nearest
@@ -51,7 +51,9 @@ class MixedViews(InterleavedViews):
         super().__init__(sources, Interleave("views.part", (part, 1.0 - part)), clips.sample_rate, samples)
 
 
-def build(key: str, kind: Callable[..., _V], wired: Mapping[str, Any], given: Mapping[str, Any]) -> _V:
+def build(
+    key: str, kind: Callable[..., _V], wired: Mapping[str, Any], given: Mapping[str, Any], others: Collection[str] = ()
+) -> _V:
     """What a mapping of a recipe describes.
 
     Args:
@@ -59,11 +61,12 @@ def build(key: str, kind: Callable[..., _V], wired: Mapping[str, Any], given: Ma
         kind: constructor.
         wired: arguments that the recipe does not give.
         given: arguments that it gives.
+        others: further keys that the mapping may have, which the caller has taken out.
 
     Raises:
         SoundalikeError: an argument is unknown.
     """
-    known = [name for name in inspect.signature(kind).parameters if name not in wired]
+    known = [*(name for name in inspect.signature(kind).parameters if name not in wired), *others]
     for name in given:
         if name not in known:
             raise SoundalikeError(f"{key} has no key {name!r}: {nearest(str(name), known)}")

@@ -57,6 +57,8 @@ class Views(nn.Module):
 
     takes = 2
     """Views of one identity that are in the stream, in a row."""
+    own_heads: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    """For each family with a head of its own the arguments in which that differs from the recipe's head."""
 
     def __init__(
         self,
@@ -94,9 +96,13 @@ class Views(nn.Module):
         return ()
 
     @property
-    def own_heads(self) -> Mapping[str, Mapping[str, Any]]:
-        """For each family with a head of its own the arguments in which that differs from the recipe's head."""
-        return MappingProxyType({})
+    def classes(self) -> list[str]:
+        """Names of the classes that labels count; none where there are no recordings."""
+        return []
+
+    def clip_of(self, seed: int, indices: Tensor) -> Tensor:
+        """Which clip each pair shows, int64 (n,); -1 where its sound is synthetic."""
+        return torch.full((len(indices),), -1)
 
     @property
     def families(self) -> tuple[str, ...]:

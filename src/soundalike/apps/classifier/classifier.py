@@ -22,6 +22,7 @@ from soundalike.core.errors import AudioError, SoundalikeError
 from soundalike.eval.probe.linear import LinearProbe
 from soundalike.model import file
 from soundalike.model.model import SoundModel
+from soundalike.model.stored import INCONSISTENT
 
 HEADER = "classifier"
 """Key of the header, and prefix of the tensors, under which a model's file holds a classifier."""
@@ -296,15 +297,7 @@ class SoundClassifier:
             )
         try:
             return _classifier(cls, model, json.loads(contents.header[HEADER]), contents.beside)
-        except (
-            SoundalikeError,
-            LookupError,
-            AttributeError,
-            ArithmeticError,
-            TypeError,
-            ValueError,
-            RuntimeError,
-        ) as error:
+        except (SoundalikeError, *INCONSISTENT) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             raise SoundalikeError(
                 f"{path}: its classifier is not one that this version can use ({reason}); teach it anew."

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import chain, count
 from pathlib import Path
 
 from soundalike.apps.classifier.recordings import Event
 from soundalike.audio.cutting import cut
 from soundalike.audio.segment import Sound, file_of
 from soundalike.core.errors import SoundalikeError, nearest
-from soundalike.core.files import make_folder
+from soundalike.core.files import make_folder, unused_name
 from soundalike.data.tables import read_table
 
 CONTEXT = 0.5
@@ -71,7 +70,7 @@ class Cutter:
 
     def __init__(self, folder: Path, context: float = CONTEXT) -> None:
         self.folder, self.context = make_folder(folder), context
-        self._used: set[str] = set()  # in one case, since some file systems tell no difference
+        self._used: set[str] = set()
 
     def write(self, recording: Sound, event: Event) -> Path:
         """Cuts an event out.
@@ -90,10 +89,7 @@ class Cutter:
         file = file_of(recording)
         label = re.sub(r"[^\w.-]+", "_", event.label).strip("_.")[:_LONGEST_LABEL] or "event"
         base = f"{file.stem}_{event.start:.2f}-{event.end:.2f}s_{label}"
-        numbered = (f"{base}_{number}" for number in count(2))
-        name = next(name for name in chain([base], numbered) if name.casefold() not in self._used)
-        self._used.add(name.casefold())
-        out = self.folder / f"{name}.wav"
+        out = self.folder / f"{unused_name(base, self._used, '{name}_{number}')}.wav"
         cut(file, max(0.0, event.start - self.context), event.end + self.context, out)
         return out
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,7 +13,7 @@ from soundalike.apps.classifier.recordings import Event
 from soundalike.audio import read
 from soundalike.audio.segment import Sound, file_of, span_of
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import make_folder, naming
+from soundalike.core.files import make_folder, naming, unused_name
 from soundalike.data.label_files import RAVEN_COLUMNS
 
 
@@ -67,14 +67,11 @@ def label_files(out: Path, recordings: Sequence[Sound], ending: str = ".txt") ->
             f"{out}: one label file cannot hold {len(recordings)} recordings; give a folder, and each gets its own."
         )
     make_folder(out)
-    used: set[str] = set()  # in one case, since some file systems tell no difference
+    used: set[str] = set()
     found = []
     for recording in recordings:
         own = file_of(recording).stem
-        numbered = (f"{own} ({number})" for number in count(2))
-        stem = next(name for name in chain([own], numbered) if name.casefold() not in used)
-        used.add(stem.casefold())
-        found.append(out / f"{stem}{ending}")
+        found.append(out / f"{unused_name(own, used)}{ending}")
     return found
 
 
