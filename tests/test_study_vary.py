@@ -95,6 +95,18 @@ def test_synthetic_sounds_on_the_command_line(
     assert "holds a study with other runs (2 of them, not 4)" in capsys.readouterr().err
 
 
+def test_lengths_are_keys_where_there_is_no_budget(tiny: Recipe, clips: Path, cache: None, tmp_path: Path) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(tiny.override({"minutes": 30, "batch_size": 4}).to_yaml(), encoding="utf-8")
+    given = (
+        f"study vary --recipe {recipe} --task folder --data {clips} --out {tmp_path / 's'} --key pairs --values 8 20"
+    )
+    assert main([*given.split(), "--quiet"]) == 0
+    found = json.loads((tmp_path / "s" / STUDY).read_text())
+    assert found["definition"]["budget_minutes"] is None
+    assert [run["trained"]["steps"] for run in found["finished"].values()] == [2, 5]
+
+
 def test_recordings_with_and_without_labels(clips: Path, cache: None, tmp_path: Path) -> None:
     """Runs are trained on the task, but for one fold; a head that learned labels is scored beside the probe."""
     keys = [("recordings.labels", [0.4, 1.0])]

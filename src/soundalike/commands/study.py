@@ -91,12 +91,14 @@ def _definition(name: str) -> type[Study]:
 def _add_training(parser: argparse.ArgumentParser, definition: type[Study]) -> None:
     """The options of a study that trains."""
     parser.epilog = "The same command again goes on where it was broken off, and does no finished run again."
+    free = definition.name == "vary"  # lengths can be among its keys
     parser.add_argument(
         "--budget",
         type=float,
-        required=True,
+        required=not free,
         metavar="MINUTES",
-        help=f"minutes of training over all runs, {definition.shares}",
+        help=f"minutes of training over all runs, {definition.shares}"
+        + (" (default: each run is as long as its recipe and --key say)" if free else ""),
     )
     add_tasks(parser)
     parser.add_argument(
@@ -120,7 +122,7 @@ def _add_training(parser: argparse.ArgumentParser, definition: type[Study]) -> N
         dest="settings",
         help="other recipe keys for all runs, such as encoder.width=16 seconds=0.5",
     )
-    if definition.name == "vary":
+    if free:
         parser.add_argument("--key", action="append", required=True, help="recipe key to vary; may be repeated")
         parser.add_argument(
             "--values", action="append", required=True, nargs="+", metavar="VALUE", help="values of the --key before"
