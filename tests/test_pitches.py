@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks are run from the checkout, not installed
 
-from benchmarks import pitches  # noqa: E402
+from benchmarks import pitches
 
 NOTES = st.lists(st.tuples(st.integers(0, 127), st.integers(1, 127)), min_size=1, max_size=5)
 
