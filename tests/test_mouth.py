@@ -217,6 +217,13 @@ def test_segments_follow_one_another_and_take_their_time() -> None:
     assert float(faster.start[0, 0]) == pytest.approx(0.0, abs=1e-6)
 
 
+def test_of_two_segments_one_ends_when_the_next_begins() -> None:
+    """To the last bit: at a moment that rounding gave to both, two kinds were said at once."""
+    words = said(torch.rand(20_000, MOUTH.size, generator=generator(9)))
+    assert torch.equal(words.start[:, 1:], words.end[:, :-1])
+    assert bool((words.start <= words.end).all())
+
+
 def test_what_is_too_long_is_said_faster() -> None:
     patch = word(MOUTH, *["fricative", "vowel"] * 3, speaker__rate=-0.5)
     for i in range(1, 7):

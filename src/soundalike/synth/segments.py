@@ -102,11 +102,13 @@ class Segments(Bank):
         total = length.sum(1, keepdim=True)
         length = length * (0.95 * seconds / total.clamp(min=0.95 * seconds))  # what is too long is said faster
         end = length.cumsum(1) + onset * (0.98 * seconds - length.sum(1, keepdim=True))
+        # not end - length of each: rounded, that can lie before the end of the one before, and two are said at once
+        start = torch.cat((end[:, :1] - length[:, :1], end[:, :-1]), dim=1)
         voice = ((knob["voicing"] - _UNVOICED) / (_VOICED - _UNVOICED)).clamp(0.0, 1.0)
         voiced = torch.where((kind == FRICATIVE) | (kind == STOP), voice, (kind != SILENCE).to(voice))
         return Utterance(
             kind,
-            end - length,
+            start,
             end,
             torch.stack(formants(kind, knob["f1"], knob["front"], knob["f3"]), dim=1),
             voiced,
