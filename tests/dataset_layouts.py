@@ -84,7 +84,7 @@ def check_groups(dataset: Dataset) -> None:
 
 
 def folds_of(dataset: Dataset) -> dict[str, int]:
-    return {Path(path).stem: fold for path, fold in zip(dataset.clips["path"], dataset.clips["fold"], strict=True)}
+    return {clip.path.stem: clip.fold for clip in dataset.clips}
 
 
 def background(folder: Path, lengths: Mapping[str, float]) -> Path:

@@ -30,7 +30,7 @@ def test_speech_commands(tmp_path: Path) -> None:
     assert set(names[split.validation]) == {"yes/00000000_nohash_0.wav", "no/00000000_nohash_0.wav"}
     assert set(names[split.test]) == {"yes/00000001_nohash_1.wav"}
     assert len(split.train) == 24 - 3
-    assert dataset.clips["group"].nunique() == 6
+    assert len({clip.group for clip in dataset.clips}) == 6
     assert dataset.missing == 0
 
 
@@ -100,7 +100,7 @@ def twelve(folder: Path) -> Path:
 
 
 def counts(dataset: Dataset, label: str) -> dict[str, int]:
-    return dict(Counter(dataset.clips["split"][dataset.clips["label"] == label]))
+    return dict(Counter(clip.split for clip in dataset.clips if clip.label == label))
 
 
 def test_twelve_classes(tmp_path: Path, cache: Path) -> None:
@@ -136,7 +136,7 @@ def test_unknown_is_a_tenth_rounded_up_and_stays(tmp_path: Path) -> None:
     assert counts(fewer, "_unknown_")["train"] == 9
 
     def chosen(dataset: Dataset) -> set[str]:
-        return set(dataset.clips["path"][dataset.clips["label"] == "_unknown_"])
+        return {clip.path for clip in dataset.clips if clip.label == "_unknown_"}
 
     assert chosen(before) == chosen(after)
     assert chosen(fewer) < chosen(before)
@@ -150,8 +150,7 @@ def test_no_sample_of_silence_is_in_two_parts(tmp_path: Path) -> None:
     dataset = datasets.read("speech-commands-12", folder)
     values: dict[str, set[int]] = {"train": set(), "validation": set(), "test": set()}
     split_of: dict[str, set[str]] = {"tap": set(), "cat": set(), "short": set()}
-    silent = dataset.clips[dataset.clips["label"] == "_silence_"]
-    for path, split in zip(silent["path"], silent["split"], strict=True):
+    for path, split in ((clip.path, clip.split) for clip in dataset.clips if clip.label == "_silence_"):
         samples, rate = soundfile.read(path, dtype="int16")
         assert (rate, samples.shape, soundfile.info(path).subtype) == (16_000, (16_000,), "PCM_16")
         # the value of a sample tells when and in which recording it was
@@ -250,9 +249,9 @@ def test_folders_of_the_test_archive_are_the_test_clips(tmp_path: Path) -> None:
     check_groups(dataset)
     assert counts(dataset, "_unknown_") == {"train": 10, "validation": 4, "test": 5}
     assert counts(dataset, "_silence_") == {"train": 10, "validation": 4, "test": 2}
-    tested = dataset.clips[(dataset.clips["split"] == "test") & (dataset.clips["label"] == "_unknown_")]
-    assert {Path(path).name for path in tested["path"]} == {Path(name).name for name in given}
-    assert set(tested["group"]) == {f"{number:08x}" for number in range(14, 19)}
+    tested = [clip for clip in dataset.clips if (clip.split, clip.label) == ("test", "_unknown_")]
+    assert {clip.path.name for clip in tested} == {Path(name).name for name in given}
+    assert {clip.group for clip in tested} == {f"{number:08x}" for number in range(14, 19)}
     assert "10 / 4 clips of other words, chosen by hash, and the 5 test clips of its folder" in dataset.protocol
     assert dataset.protocol.endswith("and the 2 test clips of its folder")
     shutil.rmtree(folder / "_background_noise_")
@@ -322,5 +321,5 @@ def test_real_words() -> None:
     assert all(path.is_file() for path in dataset.paths)
     check(dataset)
     check_groups(dataset)
-    known = Counter(dataset.clips["split"][dataset.clips["label"] != "_unknown_"])
+    known = Counter(clip.split for clip in dataset.clips if clip.label != "_unknown_")
     assert counts(dataset, "_unknown_") == {split: math.ceil(number / 10) for split, number in known.items()}

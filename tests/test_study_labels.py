@@ -15,6 +15,7 @@ from small_studies import CLASSES, is_picture, never, rows_of, small_recipe, wri
 from soundalike.cli import main
 from soundalike.core.errors import SoundalikeError
 from soundalike.data.datasets import Dataset, read
+from soundalike.data.datasets.table import build
 from soundalike.eval.study import labels
 from soundalike.eval.study.labels import LabelStudy
 from soundalike.eval.study.runs import STUDY
@@ -112,8 +113,6 @@ def test_too_few_labels_for_a_class_are_found_before_anything_trains(tasks: list
 
 def test_the_probe_sees_no_other_labels() -> None:
     """Neither of training clips that keep theirs back nor of the validation list."""
-    import pandas as pd
-
     rng = np.random.default_rng(0)
     split = np.array(["train"] * 20 + ["validation"] * 10 + ["test"] * 20)
     label = np.tile(["a", "b"], 25)
@@ -121,9 +120,7 @@ def test_the_probe_sees_no_other_labels() -> None:
 
     def dataset(label: np.ndarray) -> Dataset:
         names = [str(row) for row in range(50)]
-        return Dataset(
-            "x", pd.DataFrame({"path": names, "label": label, "group": names, "fold": 0, "split": split}), "made up"
-        )
+        return build("x", "made up", paths=map(Path, names), labels=label, groups=names, splits=split.tolist())
 
     kept = np.array([0, 1, 4, 7, 9, 12])
     other = label.copy()

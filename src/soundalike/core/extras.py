@@ -13,6 +13,7 @@ EXTRAS = {
     "matplotlib": "train",
     "requests": "data",
     "pyarrow": "parquet",
+    "pandas": "pandas",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "av": "formats",

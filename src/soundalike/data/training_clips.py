@@ -101,7 +101,7 @@ class RecordingSettings:
         from soundalike.audio.cache import open_cache
 
         dataset, folder = self.dataset(), self._folder()
-        if dataset is not None and "segment" in dataset.clips:
+        if dataset is not None and dataset.has_segments:
             raise SoundalikeError(
                 f"{folder}: its clips are segments of files, and training takes whole files; give a file for each "
                 "(soundalike teach, embed, map and evaluate take segments)."

@@ -15,6 +15,7 @@ from soundalike.audio.read import Decoded, check_rate
 from soundalike.audio.segment import Segment, Sound, as_sound, file_of, span_of
 from soundalike.audio.stream import LongSound, open_sound
 from soundalike.core.errors import AudioError, SoundalikeError, nearest
+from soundalike.core.extras import require
 from soundalike.data.segments import read_embeddings
 from soundalike.data.table_writer import check_table, open_table
 from soundalike.data.tables import column_names
@@ -202,6 +203,7 @@ def embeddings_frame(source: Embedded | str | Path, name: str | None = None) -> 
     Raises:
         SoundalikeError: as `read_embeddings`, or there is no such embedder.
     """
+    require("a data frame of embeddings", "pandas")
     import pandas
 
     paths: list[Sound]

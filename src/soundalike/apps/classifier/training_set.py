@@ -70,7 +70,7 @@ class TrainingSet:
             try:
                 own = self.own.select(rows)
             except SoundalikeError:  # a part without a clip: folds are made instead, of the same groups
-                groupings = [("the groups of the data", self.own.clips["group"].astype(str).tolist())]
+                groupings = [("the groups of the data", [clip.group for clip in self.own.clips])]
         groupings = [(how, [groups[row] for row in rows]) for how, groups in groupings]
         return replace(self, paths=[self.paths[row] for row in rows], labels=labels, groupings=groupings, own=own)
 

@@ -29,23 +29,21 @@ def read_esc10(folder: Path) -> Dataset:
 
 def _read(folder: Path, name: str, classes: int) -> Dataset:
     source = folder / "meta" / "esc50.csv"
-    table = read_csv(source, _COLUMNS)
+    rows = read_csv(source, _COLUMNS)
     if name == "esc10":
-        table = table[table["esc10"].str.lower() == "true"]
-        if table.empty:
+        rows = [row for row in rows if row["esc10"].lower() == "true"]
+        if not rows:
             raise SoundalikeError(f"{source}: no clip is marked as esc10.")
-    files = [on_disk(folder / "audio" / filename) for filename in table["filename"]]
-    there = [file is not None for file in files]
-    if not any(there):
-        raise SoundalikeError(f"{folder / 'audio'}: none of the {len(files)} clips of meta/esc50.csv is there.")
-    table = table[there]
-    folds, share = table["fold"].nunique(), part(table["category"].nunique(), classes)
+    found = [(file, row) for row in rows if (file := on_disk(folder / "audio" / row["filename"]))]
+    if not found:
+        raise SoundalikeError(f"{folder / 'audio'}: none of the {len(rows)} clips of meta/esc50.csv is there.")
+    folds, there = ({row[column] for _, row in found} for column in ("fold", "category"))
     return build(
         name,
-        f"{folds} official folds{share}",
-        paths=[file for file in files if file is not None],
-        labels=table["category"],
-        groups=table["src_file"],
-        folds=table["fold"].astype(int),
-        missing=there.count(False),
+        f"{len(folds)} official folds{part(len(there), classes)}",
+        paths=[file for file, _ in found],
+        labels=[row["category"] for _, row in found],
+        groups=[row["src_file"] for _, row in found],
+        folds=[int(row["fold"]) for _, row in found],
+        missing=len(rows) - len(found),
     )

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from soundalike.audio.kinds import suffixes
 from soundalike.core.errors import SoundalikeError
 from soundalike.data.tables import read_table
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-
-def read_csv(source: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A data set's own table, every cell as text.
+def read_csv(source: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a data set's own table, every cell as text.
 
     Args:
         source: a CSV file.
@@ -24,12 +20,10 @@ def read_csv(source: Path, columns: Sequence[str]) -> pd.DataFrame:
     Raises:
         SoundalikeError: it cannot be read, or lacks a column or a cell, or a fold is not a whole number.
     """
-    import pandas as pd
-
-    table = pd.DataFrame(read_table(source, columns).columns)
-    if "fold" in columns and not table["fold"].str.fullmatch("[0-9]+").all():
+    rows = read_table(source, columns).rows()
+    if "fold" in columns and not all(row["fold"].isascii() and row["fold"].isdecimal() for row in rows):
         raise SoundalikeError(f"{source}: a fold is not a whole number.")
-    return table
+    return rows
 
 
 def on_disk(listed: Path) -> Path | None:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from soundalike.audio.segment import Segment, Sound, file_of
 from soundalike.core.errors import SoundalikeError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-COLUMNS = ("path", "label", "fold", "group", "split")
 SPLITS = ("train", "validation", "test")
 
 
@@ -36,30 +32,47 @@ class Split:
     test: np.ndarray
 
 
+@dataclass(frozen=True)
+class Clip:
+    """One labelled sound of a data set.
+
+    Attributes:
+        sound: its file, or the segment of a file that it is.
+        label: what it is a sound of.
+        group: name that it shares with the clips that must stay with it, such as one speaker's.
+        fold: from 1; 0 where the data set has lists instead.
+        split: of ``SPLITS``; empty where the data set has folds.
+    """
+
+    sound: Sound
+    label: str
+    group: str
+    fold: int = 0
+    split: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return Path(file_of(self.sound))
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A table of labelled clips that knows its folds, or its train, validation and test lists.
 
     Attributes:
         name: of the task, such as ``esc10``.
-        clips: one row per clip, numbered from 0. ``path`` (str), ``label`` (str), ``group`` (str: the clips
-            that must stay together, such as one speaker's), ``fold`` (int) and ``split`` (str). Either every
-            clip has a fold of 1 or more and no split, or every clip has a split out of ``SPLITS`` and fold 0. Where
-            clips are segments of files there is a column ``segment``, with None for those that are whole files.
+        clips: the clips; their places are the row numbers, from 0. All have a fold, or all have a split.
         protocol: one sentence on how the folds or lists are made.
         missing: how many clips the data set's own table lists that are not on disk, and so not in ``clips``.
     """
 
     name: str
-    clips: pd.DataFrame
+    clips: tuple[Clip, ...]
     protocol: str
     missing: int = 0
 
     def __post_init__(self) -> None:
-        lacking = [column for column in COLUMNS if column not in self.clips]
-        if lacking:
-            raise ValueError(f"the table of clips has no column {lacking[0]!r}")
-        object.__setattr__(self, "clips", self.clips.reset_index(drop=True))
         if len(self.classes) < 2:
             raise SoundalikeError(f"{self.name}: at least two classes are needed, there is {len(self.classes)}.")
         for split in self.splits():
@@ -70,38 +83,41 @@ class Dataset:
     @property
     def paths(self) -> list[Path]:
         """The file of every clip, in the order of the rows."""
-        return [Path(path) for path in self.clips["path"]]
+        return [clip.path for clip in self.clips]
 
     @property
     def sounds(self) -> list[Sound]:
         """The file of every clip, or the segment of a file that it is, in the order of the rows."""
-        if "segment" not in self.clips:
-            return list(self.paths)
-        return [segment or path for segment, path in zip(self.clips["segment"], self.paths, strict=True)]
+        return [clip.sound for clip in self.clips]
+
+    @property
+    def has_segments(self) -> bool:
+        """Whether a clip is a segment of a file and not all of it."""
+        return any(isinstance(clip.sound, Segment) for clip in self.clips)
 
     @property
     def labels(self) -> np.ndarray:
         """The label of every clip (n,), strings."""
-        return self.clips["label"].to_numpy(dtype=str)
+        return np.array([clip.label for clip in self.clips], dtype=str)
 
     @property
     def groups(self) -> np.ndarray:
         """The group of every clip (n,), as integers: for inner folds that keep groups together."""
-        return np.unique(self.clips["group"].to_numpy(dtype=str), return_inverse=True)[1]
+        return np.unique(np.array([clip.group for clip in self.clips], dtype=str), return_inverse=True)[1]
 
     @property
     def classes(self) -> list[str]:
         """The labels that occur, sorted."""
-        return sorted(set(self.clips["label"]))
+        return sorted({clip.label for clip in self.clips})
 
     def splits(self) -> Iterator[Split]:
         """One ``Split`` per fold, the fold being its test part; or the one official split of the data set."""
-        names = self.clips["split"].to_numpy(dtype=str)
-        if names.any():
+        names = np.array([clip.split for clip in self.clips])
+        if any(names):
             train, validation, test = (np.flatnonzero(names == name) for name in SPLITS)
             yield Split("official", train, validation if len(validation) else None, test)
             return
-        folds = self.clips["fold"].to_numpy(dtype=int)
+        folds = np.array([clip.fold for clip in self.clips])
         for fold in np.unique(folds):
             yield Split(f"fold {fold}", np.flatnonzero(folds != fold), None, np.flatnonzero(folds == fold))
 
@@ -115,17 +131,18 @@ class Dataset:
         Raises:
             SoundalikeError: if there is no split of that number.
         """
-        splits = list(self.splits())
+        splits, official = list(self.splits()), any(clip.split for clip in self.clips)
         if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not 1 <= number <= len(splits):
             there = "it has official lists instead of folds: give 1"
-            if not self.clips["split"].any():
+            if not official:
                 there = f"give a number from 1 to {len(splits)}"
             raise SoundalikeError(f"{self.name}: there is no fold {number!r}; {there}.")
-        if self.clips["split"].any():
+        if official:
             return self
-        names = np.full(len(self.clips), "train", dtype=object)
-        names[splits[number - 1].test] = "test"
-        clips = self.clips.assign(fold=0, split=names)
+        tested = {*splits[number - 1].test.tolist()}
+        clips = tuple(
+            replace(clip, fold=0, split="test" if row in tested else "train") for row, clip in enumerate(self.clips)
+        )
         return replace(self, clips=clips, protocol=f"fold {number} of {len(splits)} alone ({self.protocol})")
 
     def select(self, rows: Iterable[int]) -> Dataset:
@@ -137,7 +154,7 @@ class Dataset:
         Raises:
             SoundalikeError: if fewer than two classes, or no clip for a train or test part, would be left.
         """
-        return replace(self, clips=self.clips.iloc[[int(row) for row in rows]])
+        return replace(self, clips=tuple(self.clips[int(row)] for row in rows))
 
     def drop(self, rows: Iterable[int]) -> Dataset:
         """The data set without these rows, such as those of broken files; as ``select`` otherwise."""
@@ -176,20 +193,13 @@ def build(
     missing: int = 0,
 ) -> Dataset:
     """A ``Dataset`` from its columns; give ``folds`` or ``splits``, not both."""
-    import pandas as pd
-
     sounds = list(paths)
-    columns = {"path": [str(file_of(sound)) for sound in sounds], "label": list(labels), "group": list(groups)}
-    count = len(columns["path"])
-    clips = pd.DataFrame(
-        {
-            **columns,
-            "fold": [0] * count if folds is None else [int(fold) for fold in folds],
-            "split": [""] * count if splits is None else list(splits),
-        }
+    made = zip(
+        sounds,
+        map(str, labels),
+        map(str, groups),
+        repeat(0, len(sounds)) if folds is None else map(int, folds),
+        repeat("", len(sounds)) if splits is None else splits,
+        strict=True,
     )
-    clips = clips[list(COLUMNS)]
-    segments = [sound if isinstance(sound, Segment) else None for sound in sounds]
-    if any(segments):
-        clips["segment"] = pd.Series(segments, dtype=object)
-    return Dataset(name, clips, protocol, missing)
+    return Dataset(name, tuple(Clip(*cells) for cells in made), protocol, missing)

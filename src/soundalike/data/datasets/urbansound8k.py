@@ -20,24 +20,20 @@ def holds(folder: Path) -> bool:
 def read(folder: Path) -> Dataset:
     """Every clip of the table, 10 official folds; clips cut from one Freesound recording (fsID) form a group."""
     source = folder / "metadata" / "UrbanSound8K.csv"
-    table = read_csv(source, ("slice_file_name", "fsID", "fold", "class"))
-    files = [
-        on_disk(folder / "audio" / f"fold{int(fold)}" / name)
-        for fold, name in zip(table["fold"], table["slice_file_name"], strict=True)
+    rows = read_csv(source, ("slice_file_name", "fsID", "fold", "class"))
+    audio = folder / "audio"
+    found = [
+        (file, row) for row in rows if (file := on_disk(audio / f"fold{int(row['fold'])}" / row["slice_file_name"]))
     ]
-    there = [file is not None for file in files]
-    if not any(there):
-        raise SoundalikeError(
-            f"{folder / 'audio'}: none of the {len(files)} clips of metadata/UrbanSound8K.csv is there."
-        )
-    table = table[there]
-    folds, share = table["fold"].nunique(), part(table["class"].nunique(), _CLASSES)
+    if not found:
+        raise SoundalikeError(f"{audio}: none of the {len(rows)} clips of metadata/UrbanSound8K.csv is there.")
+    folds, there = ({row[column] for _, row in found} for column in ("fold", "class"))
     return build(
         "urbansound8k",
-        f"{folds} official folds{share}",
-        paths=[file for file in files if file is not None],
-        labels=table["class"],
-        groups=table["fsID"],
-        folds=table["fold"].astype(int),
-        missing=there.count(False),
+        f"{len(folds)} official folds{part(len(there), _CLASSES)}",
+        paths=[file for file, _ in found],
+        labels=[row["class"] for _, row in found],
+        groups=[row["fsID"] for _, row in found],
+        folds=[int(row["fold"]) for _, row in found],
+        missing=len(rows) - len(found),
     )
