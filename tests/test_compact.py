@@ -44,19 +44,24 @@ def sounds() -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("count", [15, 60])  # fewer rows than numbers, and more: two ways to the same components
-@pytest.mark.parametrize("blocks", [None, [4, 1, 15]])
-def test_fit_against_a_singular_value_decomposition(count: int, blocks: list[int] | None) -> None:
+@pytest.mark.parametrize(("blocks", "weights"), [(None, None), ([4, 1, 15], None), ([4, 1, 15], [0.5, 3.0, 2.0])])
+def test_fit_against_a_singular_value_decomposition(
+    count: int, blocks: list[int] | None, weights: list[float] | None
+) -> None:
     vectors = correlated(count, 20)
     wide = vectors.astype(np.float64)
     weighted = (wide - wide.mean(0)) / wide.std(0)
     start = 0
-    for length in blocks or [20]:
-        weighted[:, start : start + length] /= np.sqrt(length)
+    factors = weights or [1.0] * len(blocks or [20])
+    for length, factor in zip(blocks or [20], factors, strict=True):
+        weighted[:, start : start + length] *= factor / np.sqrt(length)
         start += length
-    assert np.isclose(np.square(weighted).mean(0).sum(), len(blocks or [20]))  # every block has a variance of 1
+    assert np.isclose(
+        np.square(weighted).mean(0).sum(), np.square(factors).sum()
+    )  # a block's variance is its weight's
     _, sizes, directions = np.linalg.svd(weighted, full_matrices=False)
     expected = weighted @ directions[:6].T / (sizes[:6] / np.sqrt(count)) ** 0.5
-    compact = Compact.fit(vectors, 6, blocks)
+    compact = Compact.fit(vectors, 6, blocks, weights)
     assert np.allclose(np.abs(compact(vectors)), np.abs(expected), atol=1e-3)
     largest = np.take_along_axis(compact.components, np.abs(compact.components).argmax(1)[:, None], 1)
     assert (largest > 0).all()

@@ -48,18 +48,20 @@ class Compact:
         vectors: np.ndarray,
         size: int,
         blocks: Sequence[int] | None = None,
+        weights: Sequence[float] | None = None,
         made: Mapping[str, Any] | None = None,
     ) -> Compact:
-        """The map that keeps most of the variance of some embeddings, each of their blocks counting alike.
+        """The map that keeps most of the variance of some embeddings, each of their blocks counting by its weight.
 
         Every number is standardised, and divided by the root of how many its block has, so that 336 numbers on pitch
-        weigh as much as 1,024 of an early stage. Components are then divided by the fourth root of their variance:
-        otherwise the first few decide which sounds are near each other.
+        weigh as much as 1,024 of an early stage, but for what the weights say. Components are then divided by the
+        fourth root of their variance: otherwise the first few decide which sounds are near each other.
 
         Args:
             vectors: embeddings of many different sounds, (n, D).
             size: how many components, below n and at most D.
             blocks: lengths of the parts of an embedding, as a read-out has them; all of it is one where not given.
+            weights: factor of the numbers of each block, above 0; 1 where not given.
             made: what the sounds are, for the record.
 
         Returns:
@@ -87,7 +89,8 @@ class Compact:
         deviation = np.sqrt(np.square(rows).mean(0))
         varies = deviation > 1e-6 * np.abs(mean) + 1e-12  # what float32 makes of a constant does not count
         scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
-        scale *= _shares([width] if blocks is None else blocks, varies)
+        blocks = [width] if blocks is None else blocks
+        scale *= _shares(blocks, [1.0] * len(blocks) if weights is None else weights, varies)
         rows *= scale
         most = int(min(count - 1, varies.sum()))
         if size > most:
@@ -143,14 +146,14 @@ class Compact:
         return ((np.asarray(vectors, np.float32) - self.mean) * self.scale) @ self.components.T
 
 
-def _shares(blocks: Sequence[int], varies: np.ndarray) -> np.ndarray:
-    """What the numbers of each block are multiplied by, (D,), so that the squares of a block sum to 1 in the mean."""
+def _shares(blocks: Sequence[int], weights: Sequence[float], varies: np.ndarray) -> np.ndarray:
+    """What numbers of variance 1 are multiplied by, (D,): the squares of a block then sum to its weight's square."""
     ends = np.cumsum(blocks)
     if ends[-1] != len(varies):
         raise ValueError(f"blocks of {ends[-1]} numbers, of an embedding of {len(varies)}")
     return np.concatenate(
         [
-            np.full(length, 1.0 / np.sqrt(max(1, int(varies[end - length : end].sum()))))
-            for length, end in zip(blocks, ends, strict=True)
+            np.full(length, weight / np.sqrt(max(1, int(varies[end - length : end].sum()))))
+            for length, weight, end in zip(blocks, weights, ends, strict=True)
         ]
     )

@@ -17,6 +17,8 @@ from soundalike.model.recipe import Recipe
 from soundalike.views.view import HELD_OUT
 
 SIZE, SOUNDS = 1024, 4096
+LAST_STAGE = 2.0
+"""Weight of the last stage's numbers in a compact embedding, against 1 of all others: training shaped them most."""
 _AT_ONCE = 64  # sounds that are rendered and embedded together
 
 
@@ -58,9 +60,10 @@ def with_compact(
         done += len(waveforms)
     result = copy.copy(full)
     blocks = full.readout.blocks(full.frontend, full.encoder)
+    weights = [1.0] * (len(blocks) - 1) + [LAST_STAGE] if len(blocks) > 1 else None
     made = {"recipe": model.recipe.name, "sounds": sounds, "seed": seed}
     with Console(stderr=True).status(f"finding {size} components") if progress else contextlib.nullcontext():
-        result.compact = Compact.fit(vectors, size, blocks, made)
+        result.compact = Compact.fit(vectors, size, blocks, weights, made)
     return result
 
 
