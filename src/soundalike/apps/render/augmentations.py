@@ -19,6 +19,7 @@ from soundalike.audio import read
 from soundalike.audio.write import encoded
 from soundalike.core import random
 from soundalike.core.errors import SoundalikeError, nearest
+from soundalike.core.figures import save_figure
 from soundalike.core.files import make_folder, write_whole
 from soundalike.views.augment import AUGMENTATIONS, Augmentation, Compose
 from soundalike.views.augment.fade import SHAPES
@@ -250,4 +251,4 @@ def _draw(title: str, original: Tensor, draws: dict[str, _Draw], sample_rate: in
         axis.set_xlabel("s", size=9)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a file name may be in any script
-        figure.savefig(path, dpi=100)
+        save_figure(figure, path, 100)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from soundalike.audio.write import encoded
 from soundalike.core.errors import SoundalikeError
+from soundalike.core.figures import save_figure
 from soundalike.core.files import make_folder, write_whole
 from soundalike.nn.frontend import LogMel
 from soundalike.synth import VOICES, Synthesizer
@@ -118,7 +119,7 @@ def _draw(sounds: dict[str, Tensor], sample_rate: int, path: Path) -> None:
         axes[row, 0].set_ylabel(f"patch {row}\nmel band", size=8)
     for column in range(len(sounds)):
         axes[-1, column].set_xlabel("s", size=8)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, 110)
 
 
 def picture_frontend(sample_rate: int) -> LogMel:

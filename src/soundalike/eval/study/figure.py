@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from soundalike.core.figures import save_figure
 from soundalike.eval.probe.figures import HUES as COLOURS
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def draw_grid(
         axis.set_yticks(range(len(names)), names, size=8)
         axis.set_title(title, size=10, parse_math=False)
         axis.set_xlabel(under.get(title, "").replace(", ", "\n"), size=8, color="#555555")
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)
 
 
 def draw_groups(groups: Sequence[str], bars: Lines, baselines: Lines, path: Path) -> None:
@@ -104,7 +105,7 @@ def draw_groups(groups: Sequence[str], bars: Lines, baselines: Lines, path: Path
         axis.grid(axis="y", alpha=0.25)
         axis.set_axisbelow(True)
     _legend_below(figure, axes[0])
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)
 
 
 def draw_curves(
@@ -171,7 +172,7 @@ def draw_curves(
                 lower.autoscale(axis="y")
             upper.set_ylim(bottom=max(0.0, upper.get_ylim()[0]))
     _legend_below(figure, axes[0])
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)
 
 
 def _places(levels: Sequence[Any]) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from soundalike.core.errors import SoundalikeError
+from soundalike.core.figures import save_figure
 from soundalike.core.files import make_folder, write_whole
 from soundalike.eval.study.report import page, paragraph, picture, table
 
@@ -164,4 +165,4 @@ def _draw(found: Mapping[str, Mapping[str, Mapping[float, Mapping[str, float]]]]
             axis.set_title(voice, size=10)
             axis.grid(alpha=0.25)
         cosine.legend(fontsize=8, frameon=False)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)

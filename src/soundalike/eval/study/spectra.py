@@ -12,6 +12,7 @@ import torch
 
 from soundalike.audio import read
 from soundalike.core.errors import AudioError, SoundalikeError
+from soundalike.core.figures import save_figure
 from soundalike.core.files import make_folder, write_whole
 from soundalike.eval.study.features import FEATURES, RATE, features
 from soundalike.eval.study.report import page, paragraph, picture, table
@@ -198,4 +199,4 @@ def _draw(sources: Mapping[str, Table], synthetic: Sequence[str], path: Path) ->
         axis.grid(axis="y", alpha=0.25)
     listed = [f"{number + 1} {source}" for number, source in enumerate(sources)]
     figure.supxlabel(" · ".join(listed), size=9)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)
