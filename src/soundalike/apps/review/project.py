@@ -16,12 +16,14 @@ from soundalike.apps.review.labels import NONE, Change, LabelFile, counts, tidie
 from soundalike.apps.review.learning import Learned, learn, progress
 from soundalike.apps.review.sounds import Item, named
 from soundalike.audio.segment import Sound
-from soundalike.core.errors import SoundalikeError
+from soundalike.core.errors import SoundalikeError, nearest
 from soundalike.core.files import check_file
 from soundalike.model.model import SoundModel
 
 MOST = 200
 """Sounds that a page gets at once."""
+LABELLED = "labelled"
+"""The order of the sounds that have a label, the newest first."""
 _PATIENCE = 0.5  # seconds without a new label, after which the classifier learns from those that there are
 _FEW = 4  # new labels, from which it learns at once
 
@@ -58,10 +60,11 @@ class Project:
         self._classes = list(dict.fromkeys([*classes, *(self.taught.classes if self.taught else ())]))
         self._sounds = [item.sound for item in items]
         self._row = {sound: row for row, sound in enumerate(self._sounds)}
+        self._shuffled = np.random.default_rng(0).permutation(len(items)).tolist()
         self._learned, self._history = Learned(guide=self.taught), list[tuple[int, float]]()
         self._changed = threading.Condition()
         self._version, self._learning, self._stopped, self._problem = 1, False, False, ""
-        self._known: tuple[np.ndarray, np.ndarray] | None = None  # rows whose features are there, and their units
+        self._known: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None  # as `_units` gives them
         self._threads: list[threading.Thread] = []
 
     # what goes on in the background
@@ -83,7 +86,7 @@ class Project:
     def _embed(self) -> None:
         try:
             given = list(self.labels.read())
-            rest = [self._sounds[row] for row in np.random.default_rng(0).permutation(len(self._sounds))]
+            rest = [self._sounds[row] for row in self._shuffled]
             wanted = list(dict.fromkeys([*given, *rest]))  # a random part of the folder is known early on
             self.features.recall(wanted)
             self._tell()
@@ -167,7 +170,7 @@ class Project:
         """The next sounds, with what they are taken for.
 
         Args:
-            order: one of `queue.ORDERS`, or ``labelled``: those that have a label, the newest first.
+            order: one of `queue.ORDERS`, or ``LABELLED``.
             label: the class, of ``likely`` and, where it is given, of ``labelled``.
             most: how many, at most ``MOST``.
 
@@ -175,12 +178,14 @@ class Project:
             SoundalikeError: there is no such order.
         """
         labels, most = self.labels.read(), max(1, min(most, MOST))
-        if order == "labelled":
+        if order not in (*queue.ORDERS, LABELLED):
+            raise SoundalikeError(f"unknown order {order!r}: {nearest(order, (*queue.ORDERS, LABELLED))}")
+        if order == LABELLED:
             rows = [self._row[each] for each in labels if each in self._row and label in ("", labels[each])]
             return self._shown(rows[::-1][:most], labels)
-        known, unit = self._units()
+        known, unit, first = self._units()
         if not len(known):  # nothing is computed yet: any will do
-            rows = [row for row, sound in enumerate(self._sounds) if sound not in labels]
+            rows = [row for row in self._shuffled if self._sounds[row] not in labels]
             return self._shown(rows[:most], labels)
         guide = self._learned.guide
         sounds = [self._sounds[row] for row in known]
@@ -188,7 +193,7 @@ class Project:
         probabilities = guide.probabilities(self.features.embeddings(sounds)) if guide else None
         column = guide.classes.index(label) if guide and label in guide.classes else None
         examples = np.flatnonzero([labels.get(sound) == label for sound in sounds])
-        found = queue.ordered(order, unit, labelled, probabilities, column, examples, most)
+        found = queue.ordered(order, unit, labelled, probabilities, column, examples, first, most)
         return self._shown(known[found], labels)
 
     def alike(self, key: str, most: int = 24) -> list[dict[str, Any]]:
@@ -198,7 +203,7 @@ class Project:
             KeyError: there is no such sound.
         """
         labels = self.labels.read()
-        known, unit = self._units()
+        known, unit, _ = self._units()
         (place,) = np.nonzero(known == self._row[self.items[key].sound])
         if not len(place):
             return []
@@ -261,12 +266,13 @@ class Project:
                 return item.name
         return str(sound)
 
-    def _units(self) -> tuple[np.ndarray, np.ndarray]:
-        """The rows whose features are there, and their units."""
+    def _units(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """The rows whose features are there, their units, and what is asked first where nothing was taught before."""
         rows = np.array([row for row, sound in enumerate(self._sounds) if sound in self.features], int)
         if self._known is None or len(self._known[0]) != len(rows):
             vectors = self.features.embeddings(self._sounds[row] for row in rows) if len(rows) else np.zeros((0, 1))
-            self._known = rows, queue.units(vectors) if len(rows) else vectors
+            unit = queue.units(vectors) if len(rows) else vectors
+            self._known = rows, unit, queue.kinds(unit) if len(rows) and self.taught is None else None
         return self._known
 
     def _shown(self, rows: Sequence[int] | np.ndarray, labels: Mapping[Sound, str]) -> list[dict[str, Any]]:

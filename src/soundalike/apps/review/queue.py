@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from soundalike.core.errors import SoundalikeError, nearest
-from soundalike.eval.probe import standardisation
+from soundalike.eval.probe import single_threaded_and_quiet, standardisation
 
 ORDERS = ("unsure", "likely", "unlike", "random")
 """Least sure first; most likely of a class; unlike anything that is labelled; at random."""
+FIRST = 20
+"""Labels that are asked for before a classifier's doubts are heeded."""
+_CLUSTERED = 2000  # sounds among which kinds are looked for
 _AT_ONCE = 4096  # rows compared at a time
 _AHEAD = 4  # times as many sounds as are asked for, of which those that differ are taken
 
@@ -27,6 +30,7 @@ def ordered(
     probabilities: np.ndarray | None,
     column: int | None = None,
     examples: np.ndarray | None = None,
+    first: np.ndarray | None = None,
     most: int = 60,
     seed: int = 0,
 ) -> np.ndarray:
@@ -34,12 +38,13 @@ def ordered(
 
     Args:
         order: one of ``ORDERS``. As long as nothing is learned, ``likely`` goes by the examples and ``unsure`` is
-            ``unlike``.
+            ``unlike`` but for what comes first.
         unit: what `units` gives, (n, D).
         labelled: whether a sound has a label, (n,).
         probabilities: of each class for each sound, (n, classes); None where nothing is learned yet.
         column: which class, of ``likely``.
         examples: the rows that have its label.
+        first: what ``unsure`` begins with until as many sounds have labels, rows as `kinds` gives them.
         most: how many.
         seed: of the random order, and of the first sound where nothing is labelled.
 
@@ -61,9 +66,46 @@ def ordered(
         return open_rows[np.argsort(-probabilities[open_rows, column], kind="stable")][:most]
     if order == "likely" and examples is not None and len(examples):
         return open_rows[np.argsort(-_closest(unit[open_rows], unit[examples]), kind="stable")][:most]
-    if order == "unsure" and probabilities is not None:
-        return _unsure(unit, open_rows, probabilities[open_rows], most)
+    if order == "unsure":
+        begin = np.zeros(0, int) if first is None or labelled.sum() >= len(first) else first[~labelled[first]]
+        open_rows = np.setdiff1d(open_rows, begin)
+        if not len(open_rows) or len(begin) >= most:
+            return begin[:most]
+        if probabilities is not None:
+            rest = _unsure(unit, open_rows, probabilities[open_rows], most)
+        else:
+            rest = farthest(unit, open_rows, np.concatenate([np.flatnonzero(labelled), begin]), most, seed)
+        return np.concatenate([begin, rest])[:most]
     return farthest(unit, open_rows, np.flatnonzero(labelled), most, seed)
+
+
+def kinds(unit: np.ndarray, count: int = FIRST, seed: int = 0) -> np.ndarray:
+    """One sound of each of many kinds, by k-means, that of the largest first: what a person is asked about first.
+
+    A classifier of a handful of labels is sure of the wrong things; it learns more from what is typical of the folder.
+
+    Args:
+        unit: what `units` gives, (n, D).
+        count: of kinds.
+        seed: of k-means, and of the sounds that it looks at where there are many.
+
+    Returns:
+        Rows, (at most ``count``,).
+
+    Source: Hacohen et al. 2022, "Active learning on a budget" (arXiv 2202.02794), for few labels; here the sound next
+    to the middle of a cluster.
+    """
+    from sklearn.cluster import KMeans
+
+    rows = np.random.default_rng(seed).permutation(len(unit))[:_CLUSTERED]
+    if len(rows) <= count:
+        return rows
+    with single_threaded_and_quiet():
+        found = KMeans(count, n_init=1, random_state=seed).fit(unit[rows])
+        distance = found.transform(unit[rows])
+    size = np.bincount(found.labels_, minlength=count)
+    own = [np.flatnonzero(found.labels_ == each) for each in np.argsort(-size, kind="stable") if size[each]]
+    return rows[[each[distance[each, found.labels_[each[0]]].argmin()] for each in own]]
 
 
 def _unsure(unit: np.ndarray, open_rows: np.ndarray, probabilities: np.ndarray, most: int) -> np.ndarray:
