@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from browser import CHROMIUM
+from soundalike.apps.review.sounds import items_of
 
 pytest.importorskip("uvicorn")
 playwright = pytest.importorskip("playwright.sync_api")
@@ -61,9 +62,10 @@ class Program:
         return self.process.returncode, said
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    root = tmp_path / "sounds"
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings of four digits, one with a name that would be a script, and a file that is no audio."""
+    root = tmp_path_factory.mktemp("review") / "sounds"
     (root / "theo").mkdir(parents=True)
     for number in range(4):
         for file in sorted(SAMPLE.glob(f"{number}_*.wav"))[:8]:
@@ -79,6 +81,14 @@ def browser() -> Iterator[Any]:
         opened = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="module")
+def program(folder: Path, run: Path) -> Iterator[Program]:
+    """One that the tests share which do not end it."""
+    started = Program(folder, "--with", run, "--labels", folder.parent / "others" / "labels.csv")
+    yield started
+    started.end(signal.SIGINT)
 
 
 def watched(browser: Any, said: list[str]) -> Any:
@@ -181,43 +191,39 @@ def test_label_by_keys_reload_kill_and_go_on(folder: Path, run: Path, browser: A
     assert "broken.wav" in told
 
 
-def test_a_name_is_a_name(folder: Path, run: Path, browser: Any) -> None:
+def test_a_name_is_a_name(program: Program, browser: Any) -> None:
     said: list[str] = []
-    program = Program(folder, "--with", run)
-    try:
-        page = watched(browser, said)
-        page.goto(program.address)
-        page.wait_for_selector("#list li")
-        page.click("[data-order=random]")
-        page.locator("#list li", has_text="<script>").click()
-        assert page.inner_text("#name") == SCRIPT
-        page.keyboard.press("n")
-        page.keyboard.type("<img src=x onerror=alert(1)>")
-        page.keyboard.press("Enter")
-        labelled(page, "1")
-        assert "<img src=x onerror=alert(1)>" in page.inner_text("#panel .classes")
-        assert page.title() == "sounds: review"
-        assert page.locator("img, main script").count() == 0
-        # nothing of another place, nothing within the page, whoever would have put it there
-        refused = page.evaluate(
-            """() => new Promise(done => {
-                document.addEventListener("securitypolicyviolation", event => done(event.violatedDirective));
-                const made = document.createElement("script");
-                made.textContent = "document.title = 'gone'";
-                document.head.append(made);
-            })"""
-        )
-        assert refused == "script-src-elem"
-        assert page.title() == "sounds: review"
-        assert [text for text in said if "Content Security Policy" not in text] == []
-    finally:
-        program.end(signal.SIGINT)
+    page = watched(browser, said)
+    page.goto(program.address)
+    page.wait_for_selector("#list li")
+    page.click("[data-order=random]")
+    page.locator("#list li", has_text="<script>").click()
+    assert page.inner_text("#name") == SCRIPT
+    page.keyboard.press("n")
+    page.keyboard.type("<img src=x onerror=alert(1)>")
+    page.keyboard.press("Enter")
+    labelled(page, "1")
+    assert "<img src=x onerror=alert(1)>" in page.inner_text("#panel .classes")
+    assert page.title() == "sounds: review"
+    assert page.locator("img, main script").count() == 0
+    # nothing of another place, nothing within the page, whoever would have put it there
+    refused = page.evaluate(
+        """() => new Promise(done => {
+            document.addEventListener("securitypolicyviolation", event => done(event.violatedDirective));
+            const made = document.createElement("script");
+            made.textContent = "document.title = 'gone'";
+            document.head.append(made);
+        })"""
+    )
+    assert refused == "script-src-elem"
+    assert page.title() == "sounds: review"
+    assert [text for text in said if "Content Security Policy" not in text] == []
 
 
 HOSTILE = """<!doctype html><title>hostile</title><script>
-const asked = [], target = new URLSearchParams(location.search).get("target");
+const asked = [], given = new URLSearchParams(location.search), target = given.get("target");
 function ask(what, promise) { asked.push(promise.then(() => what + " answered", () => what + " refused")); }
-const body = JSON.stringify({changes: [{key: "KEY", label: "evil", before: null}]});
+const body = JSON.stringify({changes: [{key: given.get("key"), label: "evil", before: null}]});
 ask("read", fetch(target + "queue").then(answer => answer.text()));
 ask("json", fetch(target + "labels", {method: "POST", body, headers: {"Content-Type": "application/json"}}));
 fetch(target + "labels", {method: "POST", mode: "no-cors", body}).catch(() => {});
@@ -236,7 +242,7 @@ Promise.all(asked).then(said => { document.title = said.join(", "); });
 </script>"""
 
 
-def test_a_hostile_page_in_another_tab_that_knows_the_address(folder: Path, run: Path, browser: Any) -> None:
+def test_a_hostile_page_in_another_tab_that_knows_the_address(folder: Path, program: Program, browser: Any) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -249,15 +255,15 @@ def test_a_hostile_page_in_another_tab_that_knows_the_address(folder: Path, run:
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    program = Program(folder, "--with", run)
+    table, sound = folder.parent / "others" / "labels.csv", items_of(folder)[0][-1].key
+    before = table.read_text() if table.exists() else ""
     try:
         page = browser.new_context().new_page()
-        page.goto(f"http://127.0.0.1:{server.server_address[1]}/?target={program.address}")
+        page.goto(f"http://127.0.0.1:{server.server_address[1]}/?target={program.address}&key={sound}")
         page.wait_for_function("document.title !== 'hostile'", timeout=WAIT)
         assert page.title() == "read refused, json refused, script refused"
         page.wait_for_timeout(300)
-        assert not (folder / "labels.csv").exists()
+        assert (table.read_text() if table.exists() else "") == before
     finally:
-        program.end(signal.SIGINT)
         server.shutdown()
         server.server_close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import soundfile
 
 from local_server import refusal
 from soundalike.apps.review.queue import ORDERS, alike, farthest, kinds, ordered, units
+from soundalike.apps.review.seekable import seekable
 from soundalike.apps.review.sounds import items_of
+from soundalike.audio import read
 from soundalike.audio.segment import Segment
 
 
@@ -131,6 +134,27 @@ def test_long_recordings_come_as_pieces(tmp_path: Path) -> None:
     assert again == {item.key: item.sound for item in items}
     for wrong in ({"every": 0.0}, {"every": -1.0}, {"every": 1.0, "length": 0.0}, {"length": 1.0}):
         assert "--" in refusal(items_of, tmp_path, **wrong)
+
+
+def test_pieces_of_a_compressed_recording_are_read_from_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOUNDALIKE_CACHE", str(tmp_path / "cache"))
+    tone = (0.5 * np.sin(np.arange(8 * 44100) ** 2 * 2e-7)).astype(np.float32)
+    for name in ("a.mp3", "a.flac"):
+        soundfile.write(tmp_path / name, tone, 44100)
+    exact = Segment(tmp_path / "a.flac", 3.0, 4.0)
+    assert seekable(exact) == exact
+    assert seekable(tmp_path / "a.mp3") == tmp_path / "a.mp3"
+    piece = Segment(tmp_path / "a.mp3", 3.0, 4.0)
+    copy = seekable(piece)
+    assert copy == seekable(piece)
+    assert isinstance(copy, Segment)
+    assert copy.path.parent == tmp_path / "cache" / "review"
+    np.testing.assert_allclose(read.load(copy), read.load(piece), atol=2e-3)
+    stamp = (tmp_path / "a.mp3").stat().st_mtime_ns
+    os.utime(tmp_path / "a.mp3", ns=(stamp, stamp + 1))
+    assert seekable(piece) != copy  # another recording by that name
 
 
 def test_what_leads_out_of_the_folder_is_left_out(tmp_path: Path) -> None:

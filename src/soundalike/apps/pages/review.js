@@ -351,6 +351,8 @@ const clicks = {
 for (const [id, act] of Object.entries(clicks)) {
   byId(id).addEventListener("click", () => Promise.resolve(act()).catch(error => notice(error.message)));
 }
+// a button that the mouse has pressed leaves the space bar to the player
+document.addEventListener("click", event => { if (event.detail && event.target.closest("button")) document.activeElement.blur(); });
 byId("new-name").addEventListener("keydown", event => { if (event.key === "Enter") { event.preventDefault(); named(); } });
 byId("orders").querySelector("[data-order=unsure]").setAttribute("aria-pressed", "true");
 watch();

@@ -9,6 +9,7 @@ from soundalike.apps.pages.local_server import MOST_BYTES
 from soundalike.apps.pages.parts import piece
 from soundalike.apps.pages.spectrogram import picture
 from soundalike.apps.review.project import Project
+from soundalike.apps.review.seekable import seekable
 from soundalike.apps.review.sounds import Item, is_inside
 from soundalike.audio import read
 from soundalike.audio.segment import Sound, file_of
@@ -73,7 +74,7 @@ def make_app(project: Project) -> Starlette:
         item = item_of(request)
         if not is_inside(file_of(item.sound), project.folder):
             raise HTTPException(404, "This sound is not in the folder any more.")
-        return item.sound
+        return seekable(item.sound)
 
     def entry(request: Request) -> Response:
         return JSONResponse(project.shown(item_of(request).key))

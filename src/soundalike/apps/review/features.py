@@ -12,9 +12,11 @@ import numpy as np
 
 import soundalike
 from soundalike.apps.classifier.teaching import TrainingFeatures, in_half_precision
+from soundalike.apps.review.seekable import seekable
 from soundalike.apps.search.index import fingerprint
-from soundalike.audio.background import Failure
+from soundalike.audio.background import Failure, failure
 from soundalike.audio.segment import Sound
+from soundalike.core.errors import AudioError
 from soundalike.core.files import cache_folder
 from soundalike.model.embed_files import embed_files
 from soundalike.model.journal import Entry, Journal, stamps
@@ -67,14 +69,26 @@ class Features:
         for start in range(0, len(missing), _AT_ONCE):
             some = missing[start : start + _AT_ONCE]
             stamped = stamps(some)
-            embedded = embed_files(some, {"model": self._embedder})
-            new = dict(zip(embedded.paths, embedded.vectors["model"], strict=True))
+            new, failures = self._embed(some)
             with self._lock:
                 self._rows |= new
-                self.failures |= {failure.path: failure for failure in embedded.failures}
+                self.failures |= failures
             self._journal.add({sound: Entry(vector, None) for sound, vector in new.items()}, stamped)
             if not after():
                 return
+
+    def _embed(self, sounds: Sequence[Sound]) -> tuple[dict[Sound, np.ndarray], dict[Sound, Failure]]:
+        """The features of sounds, and why others have none."""
+        failures, read = dict[Sound, Failure](), dict[Sound, Sound]()  # what is read in the place of a sound -> it
+        for sound in sounds:
+            try:
+                read[seekable(sound)] = sound
+            except AudioError as error:
+                failures[sound] = failure(sound, error)
+        embedded = embed_files(list(read), {"model": self._embedder})
+        failures |= {read[each.path]: Failure(read[each.path], each.reason) for each in embedded.failures}
+        own = [read[path] for path in embedded.paths]
+        return dict(zip(own, embedded.vectors["model"], strict=True)), failures
 
     def of(self, sounds: Iterable[Sound]) -> np.ndarray:
         """The features of sounds that are all there, (n, 3 + 2 * D)."""
