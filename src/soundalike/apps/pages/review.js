@@ -7,7 +7,8 @@ import { levelsAt, show } from "./spectrogram.js";
 
 const NONE = "none", AHEAD = 4, LEAST = 16, PAUSE = 1000, MOST_UNDONE = 200;
 let state = null, order = "unsure", likely = "", view = "queue", queued = null, sending = Promise.resolve(), waiting = 0;
-let undone = JSON.parse(sessionStorage.getItem("undo") || "[]");
+const UNDO = "undo " + location.pathname;  // of this run of the program
+let undone = JSON.parse(sessionStorage.getItem(UNDO) || "[]");
 const gone = new Set();  // keys of sounds that this page has labelled, until the server says so
 const page = document.documentElement;
 window.addEventListener("error", event => { page.dataset.error = event.message || "error"; });
@@ -226,7 +227,7 @@ function send(changes) {
 function keep(changes) {
   undone.push(changes);
   undone = undone.slice(-MOST_UNDONE);
-  try { sessionStorage.setItem("undo", JSON.stringify(undone)); } catch (error) { /* full: this page still knows */ }
+  try { sessionStorage.setItem(UNDO, JSON.stringify(undone)); } catch (error) { /* full: this page still knows */ }
 }
 function label(text) {
   const chosen = list.entries.filter(entry => list.selected.has(entry.key));
@@ -252,7 +253,7 @@ function label(text) {
 async function undo() {
   const changes = undone.pop();
   byId("undo").disabled = !undone.length;
-  sessionStorage.setItem("undo", JSON.stringify(undone));
+  sessionStorage.setItem(UNDO, JSON.stringify(undone));
   if (!changes) return;
   view = "queue";
   list.selected.clear();

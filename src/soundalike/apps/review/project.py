@@ -59,6 +59,7 @@ class Project:
         self.features = Features(model.model if isinstance(model, SoundClassifier) else model, window, folder)
         self._classes = list(dict.fromkeys([*classes, *(self.taught.classes if self.taught else ())]))
         self._sounds = [item.sound for item in items]
+        self._names = {item.sound: item.name for item in items}
         self._row = {sound: row for row, sound in enumerate(self._sounds)}
         self._shuffled = np.random.default_rng(0).permutation(len(items)).tolist()
         self._learned, self._history = Learned(guide=self.taught), list[tuple[int, float]]()
@@ -158,7 +159,10 @@ class Project:
                 ],
                 "history": history,
                 "learning": self._learning,
-                "failures": [{"name": self._name(sound), "reason": each.reason} for sound, each in self._failures()],
+                "failures": [
+                    {"name": self._names.get(sound, str(sound)), "reason": each.reason}
+                    for sound, each in list(self.features.failures.items())
+                ],
                 "table": str(self.labels.path),
                 "out": str(self.out),
             }
@@ -256,15 +260,6 @@ class Project:
             raise SoundalikeError(learned.problem or "labels of two classes are needed; there are not that many yet.")
         learned.report.classifier.save(self.out)
         return learned.report
-
-    def _failures(self) -> list[tuple[Sound, Any]]:
-        return list(self.features.failures.items())
-
-    def _name(self, sound: Sound) -> str:
-        for item in self.items.values():
-            if item.sound == sound:
-                return item.name
-        return str(sound)
 
     def _units(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """The rows whose features are there, their units, and what is asked first where nothing was taught before."""
