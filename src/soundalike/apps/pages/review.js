@@ -180,9 +180,8 @@ function newClass() {
 function showState() {
   byId("folder").textContent = state.folder;
   document.title = state.folder + ": review";
-  const left = state.total - state.here - state.failures.length, hearing = state.embedded + state.failures.length < state.total;
-  byId("counts").textContent = state.labelled.toLocaleString("en") + " labelled, " + left.toLocaleString("en") + " to go"
-    + (hearing ? " · hearing them: " + state.embedded.toLocaleString("en") : "") + (state.learning ? " · learning" : "");
+  byId("counts").textContent = state.labelled.toLocaleString("en") + " labelled, " + state.left.toLocaleString("en") + " to go"
+    + (state.pending ? " · " + state.pending.toLocaleString("en") + " still to be heard" : "") + (state.learning ? " · learning" : "");
   byId("save").disabled = state.classes.filter(each => each.count > 0).length < 2;
   page.dataset.labelled = state.labelled;
   page.dataset.learned = state.learned;

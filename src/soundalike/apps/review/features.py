@@ -71,8 +71,8 @@ class Features:
             stamped = stamps(some)
             new, failures = self._embed(some)
             with self._lock:
-                self._rows |= new
                 self.failures |= failures
+                self._rows |= new
             self._journal.add({sound: Entry(vector, None) for sound, vector in new.items()}, stamped)
             if not after():
                 return

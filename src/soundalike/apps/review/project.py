@@ -25,6 +25,7 @@ MOST = 200
 LABELLED = "labelled"
 """The order of the sounds that have a label, the newest first."""
 _PATIENCE = 0.5  # seconds without a new label, after which the classifier learns from those that there are
+_LAST = 5.0  # seconds that the end waits for what is being computed; the next run computes it again
 _FEW = 4  # new labels, from which it learns at once
 
 
@@ -82,7 +83,7 @@ class Project:
             self._stopped = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join()
+            thread.join(_LAST)
 
     def _embed(self) -> None:
         try:
@@ -144,7 +145,7 @@ class Project:
             learned, history = self._learned, list(self._history)
             self._classes += [label for label in given if label not in (*self._classes, NONE)]
             classes = [*self._classes, NONE]
-        about = progress(learned, classes)
+        about, failures = progress(learned, classes), dict(self.features.failures)
         return (
             {
                 "version": told,
@@ -152,7 +153,9 @@ class Project:
                 "total": len(self.items),
                 "embedded": sum(sound in self.features for sound in self._sounds),
                 "labelled": len(labels),
+                "pending": sum(sound not in self.features and sound not in failures for sound in self._sounds),
                 "here": sum(sound in self._row for sound in labels),
+                "left": sum(sound not in labels and sound not in failures for sound in self._sounds),
                 "classes": [
                     {"name": label, "count": given.get(label, 0), "recall": about["recall"].get(label)}
                     for label in classes
@@ -161,7 +164,7 @@ class Project:
                 "learning": self._learning,
                 "failures": [
                     {"name": self._names.get(sound, str(sound)), "reason": each.reason}
-                    for sound, each in list(self.features.failures.items())
+                    for sound, each in failures.items()
                 ],
                 "table": str(self.labels.path),
                 "out": str(self.out),
