@@ -186,6 +186,12 @@ def test_label_by_keys_reload_kill_and_go_on(folder: Path, program: Program, bro
     assert [row for row in rows(folder) if row["by"] != "bob"] == before
     page.keyboard.press("u")
     labelled(page, "19")
+    guess = page.inner_text("#list li[aria-current] .told bdi")
+    page.keyboard.press("Enter")  # as the classifier takes it
+    labelled(page, "20")
+    assert (rows(folder)[-1]["by"], rows(folder)[-1]["label"]) == ("bob", guess)
+    page.keyboard.press("u")
+    labelled(page, "19")
     page.click("#save")
     page.wait_for_selector("#notice.good:has-text('--with')")
     assert (folder / "labels.safetensors").stat().st_size > 1000

@@ -228,19 +228,22 @@ function keep(changes) {
   undone = undone.slice(-MOST_UNDONE);
   try { sessionStorage.setItem(UNDO, JSON.stringify(undone)); } catch (error) { /* full: this page still knows */ }
 }
-function label(text) {
+// gives the sound that is shown, or all that are selected, a label: one, or each its own
+function label(given) {
+  const own = typeof given === "function" ? given : () => given;
   const chosen = list.entries.filter(entry => list.selected.has(entry.key));
   const entries = chosen.length ? chosen : list.entry ? [list.entry] : [];
-  const changes = entries.filter(entry => entry.label !== text).map(entry => ({ key: entry.key, label: text, before: entry.label }));
+  const changes = entries.map(entry => ({ key: entry.key, label: own(entry), before: entry.label }))
+    .filter(each => each.label !== null && each.label !== each.before);
   if (!changes.length) return;
   notice("");
   keep(changes);
   byId("undo").disabled = false;
-  const keys = new Set(changes.map(each => each.key)), at = list.current;
+  const keys = new Map(changes.map(each => [each.key, each.label])), at = list.current;
   const passed = list.entries.slice(0, at).filter(entry => keys.has(entry.key)).length;
   list.selected.clear();
   if (order === "labelled") {
-    list.fill(list.entries.map(entry => keys.has(entry.key) ? { ...entry, label: text } : entry), at + (chosen.length ? 0 : 1));
+    list.fill(list.entries.map(entry => keys.has(entry.key) ? { ...entry, label: keys.get(entry.key) } : entry), at + (chosen.length ? 0 : 1));
   } else if (view === "alike") {
     view = "queue";
     list.fill(list.entries.filter(entry => !keys.has(entry.key)));
@@ -306,6 +309,7 @@ function play(from) {
 const KEYS = {
   " ": () => play(), u: undo, n: name, s: similar, x: () => list.toggle(), a: () => list.all(),
   "?": () => byId("keys").showModal(), Escape: () => (view === "alike" ? back() : list.none()), 0: () => label(NONE),
+  Enter: () => label(entry => (entry.guess.length ? entry.guess[0][0] : null)),
 };
 const STEPS = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: () => -list.across, ArrowDown: () => list.across };
 document.addEventListener("keydown", event => {
@@ -355,4 +359,6 @@ for (const [id, act] of Object.entries(clicks)) {
 document.addEventListener("click", event => { if (event.detail && event.target.closest("button")) document.activeElement.blur(); });
 byId("new-name").addEventListener("keydown", event => { if (event.key === "Enter") { event.preventDefault(); named(); } });
 byId("orders").querySelector("[data-order=unsure]").setAttribute("aria-pressed", "true");
+byId("each").checked = localStorage.getItem("play each") === "yes";
+byId("each").addEventListener("change", event => localStorage.setItem("play each", event.target.checked ? "yes" : "no"));
 watch();
