@@ -19,6 +19,7 @@ import numpy as np
 from soundalike.apps.classifier.waveform import trimmed
 from soundalike.apps.review.labels import NONE
 from soundalike.apps.review.queue import kinds, ordered, units
+from soundalike.core.figures import save_figure
 from soundalike.data import datasets
 from soundalike.eval.probe import fit_linear, single_threaded_and_quiet
 from soundalike.model.embed_files import embed_files
@@ -151,7 +152,7 @@ def draw(results: dict[str, dict[str, np.ndarray]], out: Path, steps: Sequence[i
     np.atleast_1d(axes)[0].set_ylabel("accuracy, %")
     np.atleast_1d(axes)[0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
-    figure.savefig(out, dpi=110)
+    save_figure(figure, out, dpi=110)
     pyplot.close(figure)
 
 
