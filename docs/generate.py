@@ -41,7 +41,7 @@ MODULES = {
         "audio.read",
         "model.frames",
     ),
-    "Your own sounds": ("apps.classifier", "apps.search", "apps.pages"),
+    "Your own sounds": ("apps.classifier", "apps.review", "apps.search", "apps.pages"),
     "Other programs": ("model.sklearn", "model.hear", "model.onnx"),
     "Sounds and views": ("synth", "views", "apps.render"),
     "Networks": ("nn.frontend", "nn.encoder", "nn.pooling", "nn.head", "nn.loss", "nn.lars"),

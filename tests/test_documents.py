@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 LEFT_OUT = {
     "README.md": 2,
     "docs/tutorials/your-own-sounds.md": 0,
+    "docs/tutorials/label-a-folder.md": 3,
     "docs/tutorials/vary-the-training.md": 2,
     "docs/tutorials/in-your-program.md": 0,
     "docs/voices.md": 0,

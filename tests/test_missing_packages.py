@@ -85,6 +85,8 @@ NEEDED = [
     ("yaml", "train", ("listen", "--out", "pairs.html")),
     ("matplotlib", "train", ("render", "--out", "patches")),
     ("requests", "data", ("data", "get", "fsdd")),
+    ("starlette", "pages", ("review", ".")),
+    ("uvicorn", "pages", ("review", ".")),
     ("onnx", "onnx", ("export", "--onnx", "ears.onnx")),
 ]
 

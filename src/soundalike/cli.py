@@ -29,6 +29,7 @@ from soundalike.commands import (
     models,
     pretrain,
     render,
+    review,
     search,
     study,
     teach,
@@ -41,7 +42,7 @@ from soundalike.core.memory import is_out_of_memory
 from soundalike.core.terminal import EscapingStream, shown
 
 GROUPS = {
-    "use a model": (teach, classify, index, search, map_command, embed, export, models),
+    "use a model": (teach, review, classify, index, search, map_command, embed, export, models),
     "train one": (pretrain, finetune, compact, evaluate, data, cache),
     "study what it learns from": (listen, render, study),
 }

@@ -17,6 +17,8 @@ EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "av": "formats",
+    "starlette": "pages",
+    "uvicorn": "pages",
 }
 """Extra of ``pip install 'soundalike[…]'`` by the name of a package, as it is imported."""
 

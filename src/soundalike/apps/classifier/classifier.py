@@ -226,6 +226,12 @@ class SoundClassifier:
     def _logits(self, vectors: np.ndarray) -> np.ndarray:
         return self.probe.logits(vectors) / self.temperature
 
+    def probabilities(self, vectors: np.ndarray) -> np.ndarray:
+        """Probabilities of the classes (n, classes) for embeddings (n, D) of sounds that are taken for one of them."""
+        logits = self._logits(vectors)
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return exponentials / exponentials.sum(axis=1, keepdims=True)
+
     def _prediction(
         self, logits: np.ndarray, far: float | None, none_of_these: float, usual: np.ndarray
     ) -> Prediction:

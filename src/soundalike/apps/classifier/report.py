@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import check_file, write_whole
+from soundalike.core.html import STILL
 from soundalike.data.table_writer import check_table, open_table
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def _page(report: TrainingReport) -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+{STILL}
 <title>Training report</title>
 <style>
 {style}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,15 +67,31 @@ def teach_with_report(
     if window is not None and not 0 < window < float("inf"):
         raise SoundalikeError(f"window is {window:g} s: it must be above 0.")
     clips = read(data, task)
-    encoder = _in_half_precision(model if isinstance(model, SoundModel) else soundalike.load(model))
-    embedded = embed_files(clips.paths, {"model": _Features(encoder, window)}, progress=progress)
+    encoder = in_half_precision(model if isinstance(model, SoundModel) else soundalike.load(model))
+    embedded = embed_files(clips.paths, {"model": TrainingFeatures(encoder, window)}, progress=progress)
     if embedded.failures:
         first = embedded.failures[0]
         try:
             clips = clips.select(embedded.rows)
         except SoundalikeError as error:
             raise SoundalikeError(f"{data}: {error} The first one is {first.path}: {first.reason}") from None
-    seconds, levels, cut, vectors = np.split(embedded.vectors["model"], (1, 2, 3), axis=1)
+    report = fit(clips, embedded.vectors["model"], encoder, window)
+    return replace(report, failures=embedded.failures, notes=embedded.notes)
+
+
+def fit(clips: TrainingSet, features: np.ndarray, encoder: SoundModel, window: float | None = None) -> TrainingReport:
+    """Fits a classifier to clips that were embedded before.
+
+    Args:
+        clips: the clips, of two classes or more.
+        features: what `TrainingFeatures` made of each, (n, 3 + 2 * D).
+        encoder: the encoder of the features, as `in_half_precision` gives it.
+        window: seconds of a window in a time line, as in `teach`.
+
+    Returns:
+        The classifier, its estimated accuracy and the warnings.
+    """
+    seconds, levels, cut, vectors = np.split(features, (1, 2, 3), axis=1)
     whole, windows = np.split(vectors, 2, axis=1)
     rows = np.flatnonzero(cut)
     mean, scale = standardisation(whole)
@@ -108,10 +125,10 @@ def teach_with_report(
     if held and not classifier.calibrated:
         warnings.append(_uncalibrated(held.distances))
     classifier.about.update(clips=dict(sorted(counts.items())), warnings=warnings, estimate=_plain(estimate))
-    return TrainingReport(classifier, estimate, warnings, embedded.failures, embedded.notes)
+    return TrainingReport(classifier, estimate, warnings, [], [])
 
 
-class _Features:
+class TrainingFeatures:
     """An embedder whose rows hold all that training needs of a clip.
 
     The row is: the seconds of the sound in it, its level in dB, whether it is much longer than a window, its
@@ -127,6 +144,7 @@ class _Features:
 
     @property
     def sample_rate(self) -> int:
+        """That of the encoder, in Hz."""
         return self.model.sample_rate
 
     def __call__(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
@@ -143,7 +161,7 @@ class _Features:
         return packed
 
 
-def _in_half_precision(model: SoundModel) -> SoundModel:
+def in_half_precision(model: SoundModel) -> SoundModel:
     """The model rounded to 16 bits as in its file, so that the probe is fitted to the encoder that will be loaded."""
     halved = copy.deepcopy(model)
     # no more of a compact embedding than the classifier goes by: its file is the smaller

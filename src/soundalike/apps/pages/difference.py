@@ -8,16 +8,14 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from soundalike.nn.frontend import LogMel
+from soundalike.apps.pages.parts import piece
+from soundalike.apps.pages.spectrogram import spectrograms
 from soundalike.synth import ParameterSpec, Synthesizer
-
-LOWEST, HIGHEST, BANDS, DEPTH = 50.0, 8000.0, 96, 70.0  # of the spectrograms: Hz, Hz, mel bands, dB
 
 
 @dataclass(frozen=True)
@@ -57,14 +55,6 @@ def differences(voice: Synthesizer, first: Tensor, second: Tensor) -> list[Chang
         for k, own in zip(knobs.tolist(), heard, strict=True)
     ]
     return sorted(changes, key=lambda change: -change.heard)
-
-
-def spectrograms(sounds: Tensor, sample_rate: int) -> Tensor:
-    """Mel spectrograms (n, T, bands) of sounds (n, samples): dB above the least that is shown."""
-    fft = 2 << (round(0.046 * sample_rate) - 1).bit_length()
-    frontend = LogMel(sample_rate, 0.046, 0.005, fft, BANDS, LOWEST, min(HIGHEST, sample_rate / 2), 1e-5, None)
-    levels = torch.cat([frontend.whole(some)[:, 0] for some in sounds.split(32)]) * (20 / math.log(10))
-    return (levels - levels.amax() + DEPTH).clamp(min=0.0)
 
 
 def in_words(spec: ParameterSpec, before: float, after: float) -> str:
@@ -150,8 +140,3 @@ def _figures(*values: float) -> list[str]:
 def vocabulary() -> dict[str, Any]:
     """Words for knobs, modules, groups and units, from ``vocabulary.json``."""
     return dict(json.loads(piece("vocabulary.json")))
-
-
-def piece(name: str) -> str:
-    """A text that comes with the package."""
-    return files("soundalike.apps.pages").joinpath(name).read_text(encoding="utf-8")

@@ -17,17 +17,9 @@ import torch
 from torch import Tensor
 
 import soundalike
-from soundalike.apps.pages.difference import (
-    DEPTH,
-    HIGHEST,
-    LOWEST,
-    Change,
-    differences,
-    label,
-    piece,
-    spectrograms,
-    vocabulary,
-)
+from soundalike.apps.pages.difference import Change, differences, label, vocabulary
+from soundalike.apps.pages.parts import piece
+from soundalike.apps.pages.spectrogram import DEPTH, HIGHEST, LOWEST, spectrograms
 from soundalike.audio import read
 from soundalike.audio.write import encoded
 from soundalike.core.errors import SoundalikeError
@@ -256,7 +248,7 @@ def _page(
     )
     return Template(piece("listen.html")).substitute(
         title=f"Soundalikes of {escape(recipe.name)}",
-        style=piece("listen.css"),
+        style=piece("theme.css") + piece("listen.css"),
         voices=" or ".join(kinds),
         noise=escape(" ".join(made)),
         deltas=groups,

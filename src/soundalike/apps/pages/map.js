@@ -1,7 +1,6 @@
-// The map: points, zoom, hover, keys, play. One function with map_list.js, which follows it in the page.
+// The map: points, zoom, hover, keys, play. One function with elements.js before it and map_list.js after it.
 const page = document.documentElement;
 window.addEventListener("error", event => { page.dataset.error = event.message || "error"; });
-const byId = id => document.getElementById(id);
 const data = JSON.parse(byId("data").textContent);
 const total = data.x.length;
 const canvas = byId("canvas"), context = canvas.getContext("2d"), tip = byId("tip"), player = byId("player");
@@ -15,25 +14,11 @@ const searched = data.name.map((name, i) => (data.folder[i] + "/" + name).normal
 
 // ---- what a sound is called ----
 
-function length(i) {
-  const seconds = data.seconds[i];
-  if (seconds === null) return "";
-  if (seconds < 0.1) return Math.max(1, Math.round(1000 * seconds)) + " ms";
-  if (seconds < 60) return (seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)) + " s";
-  const whole = Math.round(seconds), two = n => String(n).padStart(2, "0");
-  const minutes = Math.floor(whole / 60) % 60, hours = Math.floor(whole / 3600);
-  return (hours ? hours + ":" + two(minutes) : minutes) + ":" + two(whole % 60) + (hours ? " h" : " min");
-}
+function length(i) { return duration(data.seconds[i]); }
 function group(i) { return colouring.groups[colouring.of[i]]; }
 function details(i) {
   const parts = [data.folder[i], colouring.name === "cluster" ? "cluster: " + group(i).replace(/^cluster /, "") : "", length(i)];
   return parts.filter(part => part);
-}
-function element(tag, text, name) {
-  const made = document.createElement(tag);
-  if (text) made.textContent = text;
-  if (name) made.className = name;
-  return made;
 }
 function mark(number) {
   const space = "http://www.w3.org/2000/svg", svg = document.createElementNS(space, "svg");

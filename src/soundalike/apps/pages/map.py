@@ -17,7 +17,7 @@ from urllib.parse import quote
 import numpy as np
 
 import soundalike
-from soundalike.apps.pages.difference import piece
+from soundalike.apps.pages.parts import inlined, piece
 from soundalike.audio.excerpt import Excerpts, excerpts
 from soundalike.audio.segment import Segment, Sound, as_sound, file_of
 from soundalike.core.errors import SoundalikeError
@@ -107,8 +107,8 @@ def sound_map(
         folder=escape(name),
         sounds=f"{total:,} sound{'s' * (total != 1)}",
         part=part,
-        style=piece("map.css"),
-        script=piece("map.js") + piece("map_list.js"),
+        style=piece("theme.css") + piece("map.css"),
+        script=inlined("elements.js") + piece("map.js") + piece("map_list.js"),
         media="data: file: 'self'" if sounds.linked else "data:",
         data=_json(about),
         heard=_json([] if sounds.linked else heard),

@@ -7,6 +7,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from soundalike.core.html import STILL
 from soundalike.eval.probe.evaluate import Evaluation, TaskResult
 from soundalike.eval.probe.figures import confused_pairs, confusion_table, embedding_map, map_rules, symbols
 from soundalike.eval.probe.knn import NEIGHBOURS
@@ -48,6 +49,7 @@ def report_html(evaluation: Evaluation) -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+{STILL}
 <title>{title}</title>
 <style>
 {style}{map_rules(classes)}

@@ -8,6 +8,8 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
+from soundalike.core.html import STILL
+
 
 def page(title: str, sections: Sequence[str]) -> str:
     """A whole page without scripts, dates or outside resources.
@@ -23,6 +25,7 @@ def page(title: str, sections: Sequence[str]) -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+{STILL}
 <title>{escape(title)}</title>
 <style>
 {style}
