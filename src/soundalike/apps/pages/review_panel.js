@@ -43,7 +43,7 @@ function classRow(each, place, none) {
   const fill = element("i");
   fill.style.width = 100 * (each.recall || 0) + "%";
   bar.append(fill);
-  bar.title = each.recall === null || each.recall === undefined ? "not tested yet" : percent(each.recall) + " told right";
+  bar.title = each.recall === null || each.recall === undefined ? "not tested yet" : percent(each.recall) + " right";
   const share = each.recall === null || each.recall === undefined ? "–" : percent(each.recall);
   row.append(key, dot(none ? null : place), name, element("span", String(each.count), "count"), bar, element("span", share, "share"));
   return row;
@@ -55,7 +55,7 @@ export function panel(root, state) {
   figure.append(element("b", accuracy ? percent(accuracy.value) : "–", accuracy ? "" : "waiting"));
   const said = element("p");
   if (accuracy) {
-    said.append("told right by cross-validation", element("br"),
+    said.append("right, by cross-validation", element("br"),
       element("span", "± " + Math.round(100 * accuracy.std) + " · " + accuracy.tested + " sounds, " + accuracy.how
         + " · chance " + percent(accuracy.chance), "soft"));
   } else said.append(element("span", "The accuracy shows after a few labels of two classes.", "soft"));
