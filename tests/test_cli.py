@@ -531,7 +531,7 @@ def test_evaluate_on_the_recordings_that_ship(cli: Cli, run: Path, tmp_path: Pat
         assert len(task["clips"]) == {"esc10": 80, "fsdd": 300}[task["task"]]
         for representation in results["representations"]:
             for probe in ("linear", "knn"):
-                folds = [fold["accuracy"] for fold in task["scores"][representation]["probes"][probe]["folds"]]
+                folds = [fold["score"] for fold in task["scores"][representation]["probes"][probe]["folds"]]
                 assert len(folds) == {"esc10": 5, "fsdd": 6}[task["task"]]
                 assert all(0 <= accuracy <= 1 for accuracy in folds)
                 if (task["task"], probe) == ("esc10", "linear"):
