@@ -41,7 +41,8 @@ def report_html(evaluation: Evaluation) -> str:
     """
     classes = max(len(score.classes) for task in evaluation.tasks for score in task.scores.values())
     style = files("soundalike.eval.probe").joinpath("report.css").read_text(encoding="utf-8")
-    title = f"Evaluation of {escape(evaluation.model)}"
+    models = [name for name in evaluation.representations if name not in evaluation.baselines]
+    title = f"Evaluation of {escape(', '.join(models) or evaluation.model)}"
     versions = " · ".join(f"{escape(name)} {escape(number)}" for name, number in evaluation.versions.items())
     sections = "".join(_task(evaluation, task) for task in evaluation.tasks)
     return f"""<!DOCTYPE html>
@@ -75,13 +76,15 @@ def report_html(evaluation: Evaluation) -> str:
 def _verdicts(evaluation: Evaluation) -> str:
     items = []
     for task in evaluation.tasks:
-        kind, mark = {True: ("", "≈"), False: ("no", "✗"), None: ("", "–")}[task.comparison.beats]
-        if task.comparison.clear:
-            kind, mark = "yes", "✓"
-        items.append(
-            f'<li><span class="mark {kind}" aria-hidden="true">{mark}</span>'
-            f"<span><b>{escape(task.task)}</b>: {escape(task.comparison.sentence)}</span></li>"
-        )
+        for name, comparison in task.comparisons.items():
+            kind, mark = {True: ("", "≈"), False: ("no", "✗"), None: ("", "–")}[comparison.beats]
+            if comparison.clear:
+                kind, mark = "yes", "✓"
+            whose = f", {escape(name)}" if len(task.comparisons) > 1 else ""
+            items.append(
+                f'<li><span class="mark {kind}" aria-hidden="true">{mark}</span>'
+                f"<span><b>{escape(task.task)}</b>{whose}: {escape(comparison.sentence)}</span></li>"
+            )
     return f'<ul class="verdicts">{"".join(items)}</ul>'
 
 

@@ -89,11 +89,13 @@ def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
         table.add_section()
     console.print(table)
     for task in evaluation.tasks:
-        colour = "green" if task.comparison.clear else "dim" if task.comparison.beats is None else "yellow"
-        console.print(
-            f"[{colour}]{escape(shown(task.task))}[/{colour}]: {escape(shown(task.comparison.sentence))}",
-            highlight=False,
-        )
+        for name, comparison in task.comparisons.items():
+            colour = "green" if comparison.clear else "dim" if comparison.beats is None else "yellow"
+            whose = f", {name}" if len(task.comparisons) > 1 else ""
+            console.print(
+                f"[{colour}]{escape(shown(task.task))}[/{colour}]{escape(shown(f'{whose}: {comparison.sentence}'))}",
+                highlight=False,
+            )
         console.print(f"  [dim]Protocol: {escape(shown(task.protocol))}.[/dim]", highlight=False)
         if task.failures:
             count = f"{len(task.failures)} file{'s' if len(task.failures) > 1 else ''}"
