@@ -8,6 +8,7 @@ import json
 import logging
 import platform
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -85,6 +86,9 @@ def pretrain(
         if checkpoint is not None and is_first_process():
             _check_clips(out, clips)
     learner = Learner(recipe, clips)
+    if not quiet and is_first_process():
+        _note_repeats(learner, ranks(device))
+        _note_identical(learner)
     if start is not None and checkpoint is None:
         learner.encoder.load_state_dict(start.encoder.state_dict())
     if is_first_process():
@@ -113,6 +117,28 @@ def pretrain(
         SoundModel(recipe, learner.parts, summary(trainer, learner), classes, heard).save(out / MODEL)
         write_whole(out / TIMING, json.dumps(_timing(trainer, learner)) + "\n", "how long the run took")
     return out / MODEL
+
+
+def _note_repeats(learner: Learner, count: int) -> None:
+    """Says where a batch is larger than the set of recordings that it shows."""
+    pairs, clips = learner.training_settings.batch_size * count, learner.views.pairs_per_epoch
+    if clips is not None and pairs > clips:
+        print(
+            f"note: a batch of {pairs} pairs shows a clip more than once, since {clips} pairs show them all; pairs of "
+            f"one clip are not driven apart. --batch-size {max(2, clips // count)} shows each once at most.",
+            file=sys.stderr,
+        )
+
+
+def _note_identical(learner: Learner) -> None:
+    """Says where some pairs are two identical views, from which nothing is learned."""
+    share = learner.views.identical_share
+    if share >= 0.005:
+        print(
+            f"note: about {100 * share:.0f} % of pairs are two identical views, since no augmentation changes them "
+            "(identical in the logs); --views.at_least_one true changes one.",
+            file=sys.stderr,
+        )
 
 
 def _check_held_out(clips: TrainingClips, before: np.ndarray) -> None:
