@@ -45,8 +45,8 @@ def toy(count=120, classes=4, folds=3, spread=1.0, width=16, seed=0):
 def test_numbers_follow_from_the_predictions():
     vectors, data = toy(spread=2)
     result = score(vectors, data)
-    truth = data.clips["label"].to_numpy()
-    folds = data.clips["fold"].to_numpy()
+    truth = data.labels
+    folds = np.array([clip.fold for clip in data.clips])
     for probe in result.probes.values():
         rows = np.array(probe.predictions.row)
         assert sorted(rows) == list(range(120))

@@ -29,6 +29,7 @@ from soundalike.data.training_clips import TrainingClips, heard_clips
 from soundalike.model.model import SoundModel
 from soundalike.model.recipe import Recipe
 from soundalike.model.stored import INCONSISTENT
+from soundalike.nn.loss import Supervised
 from soundalike.train.callbacks import Checkpoints, CompiledRendering, PairExamples, Stop
 from soundalike.train.checkpoint import CHECKPOINT, SafeCheckpoints, not_of_this_run
 from soundalike.train.progress import TrainingProgress
@@ -86,7 +87,7 @@ def pretrain(
         if checkpoint is not None and is_first_process():
             _check_clips(out, clips)
     learner = Learner(recipe, clips)
-    if not quiet and is_first_process():
+    if not quiet and is_first_process() and not isinstance(learner.objective, Supervised):  # which contrasts nothing
         _note_repeats(learner, ranks(device))
         _note_identical(learner)
     if start is not None and checkpoint is None:
