@@ -94,7 +94,8 @@ class FunctionEmbedder:
 
     def __init__(self, function: Callable[[list[np.ndarray]], Any], name: str, sample_rate: int | None = None) -> None:
         self._function, self.name = function, name
-        self.sample_rate = int(sample_rate or getattr(function, "sample_rate", SAMPLE_RATE))
+        own: Any = getattr(function, "sample_rate", SAMPLE_RATE)
+        self.sample_rate = int(sample_rate or own)
         check_rate(self.sample_rate)
 
     def __call__(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:

@@ -20,7 +20,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from soundalike.core.device import choose_device, engine_precision, is_first_process, ranks
+from soundalike.core.device import choose_device, engine_precision, is_first_process, processes_here, ranks
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import FULL, holds_parts_alone, make_folder, remove_parts, write_whole
 from soundalike.core.memory import keep_freed_memory
@@ -191,7 +191,7 @@ def _trainer(learner: Learner, out: Path, device: str, callbacks: list[Callback]
     steps = settings.total_steps(ranks(device))
     options: dict[str, Any] = {
         "accelerator": {"cpu": "cpu", "cuda": "gpu"}[device],
-        "devices": 1 if device == "cpu" else "auto",
+        "devices": processes_here() if device == "cpu" else "auto",
         "precision": engine_precision(settings.precision, device),
         "max_epochs": -1,  # sounds that never repeat have no epochs; a sitting counts as one
         "max_steps": steps or -1,

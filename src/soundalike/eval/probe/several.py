@@ -83,9 +83,10 @@ def fit_linear_several(
     """
     features = np.asarray(features, dtype=np.float32)
     mean, scale = standardisation(features)
-    width = max(1, np.count_nonzero(scale))
+    width = max(1, int(np.count_nonzero(scale)))
     scale = scale / np.float32(np.sqrt(width))
-    rows, ordered = (features - mean) * scale, sorted(strengths, reverse=True)
+    rows: np.ndarray = (features - mean) * scale
+    ordered = sorted(strengths, reverse=True)
     if validation is not None and len(validation[1]):
         held_out = (np.asarray(validation[0], dtype=np.float32) - mean) * scale
         parts = [(rows, targets, held_out, validation[1])]

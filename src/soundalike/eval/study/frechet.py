@@ -45,12 +45,13 @@ def distance(first: np.ndarray, second: np.ndarray) -> float:
     """
     if min(len(first), len(second)) < 2 or first.shape[1] != second.shape[1]:
         raise SoundalikeError(f"sets of shapes {first.shape} and {second.shape} have no Fréchet distance.")
-    means, centred = [], []
+    means: list[np.ndarray] = []
+    centred: list[np.ndarray] = []
     for one in (first, second):
         one = one.astype(np.float64)
         means.append(one.mean(0))
         # the triangle has the covariance of the set, and no more rows than columns
-        centred.append(np.linalg.qr((one - means[-1]) / np.sqrt(len(one) - 1), mode="r"))
+        centred.append(np.asarray(np.linalg.qr((one - means[-1]) / np.sqrt(len(one) - 1), mode="r")))
     root = np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum()
     traces = sum(float(np.square(each).sum()) for each in centred)
     return float(max(0.0, np.square(means[0] - means[1]).sum() + traces - 2 * root))
