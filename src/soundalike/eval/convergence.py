@@ -59,10 +59,9 @@ class Convergence(Callback):
         if (self.out / TABLE).is_file():
             before = read_table(self.out / TABLE, _COLUMNS, empty=True).rows()
             self.rows = [row for row in before if int(row["step"]) <= trainer.global_step]
-        clips = getattr(learner.views, "clips", None)
-        if clips is not None:
-            heard = fingerprints(clips.heard_paths)
-            self.tasks = [unheard(task, heard) for task in self.tasks]
+        sources = (learner.views, *getattr(learner.views, "sources", {}).values())
+        paths = [path for views in sources if hasattr(views, "clips") for path in views.clips.heard_paths]
+        self.tasks = [unheard(task, fingerprints(paths)) for task in self.tasks]
         if trainer.global_step == 0:
             self._read(trainer, learner)
 
