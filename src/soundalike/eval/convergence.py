@@ -11,7 +11,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import make_folder, replacing
+from soundalike.core.figures import save_figure
+from soundalike.core.files import make_folder
 from soundalike.data.leakage import fingerprints, unheard
 from soundalike.data.table_writer import open_table
 from soundalike.data.tables import read_table
@@ -128,5 +129,4 @@ def draw(rows: Sequence[dict[str, str]], path: Path) -> None:
         axis.set_ylabel("%")
         axis.grid(alpha=0.25)
         axis.legend(fontsize=8, frameon=False)
-    with replacing(path, "the curve") as part:
-        figure.savefig(part, dpi=120, format="png")
+    save_figure(figure, path)
