@@ -576,9 +576,8 @@ def test_mistakes_of_evaluate(refused: Callable[..., str], run: Path, classes: P
         return refused("evaluate", model, "--task", task, "--data", data, "--out", tmp_path / "e", *more)
 
     assert evaluate("ecs10", classes).startswith("unknown task 'ecs10': did you mean 'esc10'")
-    assert (
-        "Known: crema-d, esc10, esc50, folder, fsd50k, fsdd, hear, libricount, manifest, nsynth-family"
-        in evaluate("bird", classes)
+    assert "Known: crema-d, esc10, esc50, folder, fsd50k, fsdd, hear, libricount, manifest, nsynth-family" in evaluate(
+        "bird", classes
     )
     assert "no such folder; task 'esc10' needs one with meta/esc50.csv" in evaluate("esc10", tmp_path / "nowhere")
     for task, said in (

@@ -148,9 +148,12 @@ def _frechet(options: argparse.Namespace) -> int:
     from soundalike.eval.study.scoring import distinct
     from soundalike.model.recipe import Recipe
 
-    embedders = {"model": load(options.model), LOG_MEL_STATISTICS: LogMelStatistics(), **_outside(options)}
+    embedders: dict[str, Embedder] = {"model": load(options.model), LOG_MEL_STATISTICS: LogMelStatistics()}
+    embedders |= _outside(options)
     recipes = [Recipe.load(name) for name in dict.fromkeys(options.recipe or [DEFAULT_RECIPE])]
-    out, sources, broken = make_folder(options.out), {}, []
+    out = make_folder(options.out)
+    sources: dict[str, dict[str, np.ndarray]] = {}
+    broken: list[tuple[str, str]] = []
     for folder in dict.fromkeys(options.data):
         vectors, left_out = frechet.of_folder(folder, embedders, options.count, options.seed)
         sources[distinct(folder.absolute().name, sources)] = vectors
