@@ -30,10 +30,12 @@ class Objective(nn.Module):
 
     Attributes:
         needs_labels: whether it asks for what the head says of classes, and for labels.
+        knows_identities: whether ``forward`` takes ``identity``, so that pairs of one recording are not driven apart.
         takes_identities: whether it draws together all views of an identity that has more than two.
     """
 
     needs_labels = False
+    knows_identities = False
     takes_identities = False
 
     def forward(
@@ -72,6 +74,8 @@ class AlignUniform(Objective):
     Source: Wang & Isola 2020, "Understanding contrastive representation learning through alignment and
     uniformity on the hypersphere" (arXiv 2005.10242), section 4.1.
     """
+
+    knows_identities = True
 
     def __init__(
         self,
@@ -143,6 +147,7 @@ class NTXent(Objective):
     """
 
     name = "nt-xent"
+    knows_identities = True
 
     def __init__(self, temperature: float = 0.5) -> None:
         """Choose the temperature.
@@ -265,6 +270,7 @@ class Joint(Objective):
     """
 
     needs_labels = True
+    knows_identities = True
 
     def __init__(
         self, temperature: float = 0.5, contrastive_weight: float = 1.0, supervised_weight: float = 1.0

@@ -165,7 +165,8 @@ class Learner(LightningModule):
         frames = len(outputs) // len(last)
         if identity is not None and frames > 1:  # a frame's positives are the same frames of the other takes
             identity = (identity[:, None] * frames + torch.arange(frames, device=identity.device)).flatten()
-        losses: Losses = self.objective(*outputs.chunk(2), logits, label, identity)
+        own = {"identity": identity} if self.objective.knows_identities else {}
+        losses: Losses = self.objective(*outputs.chunk(2), logits, label, **own)
         return losses
 
     def _rate(self) -> float:
