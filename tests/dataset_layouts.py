@@ -160,3 +160,105 @@ def nsynth(folder: Path, parts: Iterable[str] = ("train", "valid", "test")) -> P
         touch(folder / f"nsynth-{part}", [f"audio/{name}.wav" for name in notes])
         (folder / f"nsynth-{part}" / "examples.json").write_text(json.dumps(notes, indent=4))
     return folder
+
+
+def crema_d(folder: Path, actors: int = 8) -> Path:
+    names = [
+        f"AudioWAV/{1001 + actor}_{sentence}_{emotion}_XX.wav"
+        for actor in range(actors)
+        for sentence in ("DFA", "IEO")
+        for emotion in ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
+    ]
+    return touch(folder, [*names, "AudioWAV/README.md", "VideoDemographics.csv"])
+
+
+def vivae(folder: Path, speakers: Iterable[str] = ("S01", "S02", "S11")) -> Path:
+    names = [
+        f"{speaker}_{emotion}_{intensity}_{number:02}.wav"
+        for speaker in speakers
+        for emotion in ("achievement", "anger", "fear", "pain", "pleasure", "surprise")
+        for intensity in ("low", "peak")
+        for number in (1, 2)
+    ]
+    return touch(folder, [*(f"full_set/{name}" for name in names), *(f"core_set/{name}" for name in names[::3])])
+
+
+def libricount(folder: Path, each: int = 6) -> Path:
+    names = [f"test/{count}_{7 * take + count}" for count in range(11) for take in range(each)]
+    return touch(folder, [f"{name}{suffix}" for name in names for suffix in (".wav", ".json")])
+
+
+def vocal_imitation(folder: Path, sounds: int = 4, participants: int = 9) -> Path:
+    rows = [
+        {
+            "imitation_id": participant * sounds + sound,
+            "imitation_filename": f"{participant:03}_imitation_{sound:03}.wav",
+            "category_id": sound,
+            "reference_filename": f"{sound:03}_reference.wav",
+            "included": 0 if participant == 0 and sound == 0 else 1,
+            "draft": 0,
+            "participant_id": f"P{participant:03}",
+        }
+        for participant in range(participants)
+        for sound in range(sounds)
+    ]
+    kept = ["excluded", "included"]
+    touch(folder / "vocal_imitations", [f"{kept[int(row['included'])]}/{row['imitation_filename']}" for row in rows])
+    pd.DataFrame(rows).to_csv(folder / "vocal_imitations.txt", index=False, sep="\t")
+    return folder
+
+
+def fsd50k(folder: Path, metadata: bool = True) -> Path:
+    """30 clips of dev (every third of them val) and 9 of eval; a clip has one, two or three of four labels."""
+    labels = ("Bark,Dog,Animal", "Meow,Animal", "Rain", "Dog,Animal")
+    dev = [
+        {"fname": 1000 + row, "labels": labels[row % 4], "mids": "/m/0", "split": "val" if row % 3 == 2 else "train"}
+        for row in range(30)
+    ]
+    held_out = [{"fname": 2000 + row, "labels": labels[row % 4], "mids": "/m/0"} for row in range(9)]
+    (folder / "FSD50K.ground_truth").mkdir(parents=True)
+    for name, rows in (("dev", dev), ("eval", held_out)):
+        pd.DataFrame(rows).to_csv(folder / "FSD50K.ground_truth" / f"{name}.csv", index=False)
+        touch(folder, [f"FSD50K.{name}_audio/{row['fname']}.wav" for row in rows])
+        if metadata:
+            clips = {str(row["fname"]): {"title": "x", "uploader": f"person {row['fname'] % 7}"} for row in rows}
+            touch(folder, [f"FSD50K.metadata/{name}_clips_info_FSD50K.json"])
+            (folder / "FSD50K.metadata" / f"{name}_clips_info_FSD50K.json").write_text(json.dumps(clips))
+    return folder
+
+
+def vggsound(folder: Path) -> Path:
+    lines = [
+        f"video{row:02},{30 * (row % 2)},{label},{'test' if row % 4 == 3 else 'train'}"
+        for row, label in enumerate(["dog barking", '"playing violin, fiddle"'] * 6)
+    ]
+    (folder / "vggsound.csv").parent.mkdir(parents=True, exist_ok=True)
+    (folder / "vggsound.csv").write_text("\n".join(lines) + "\n")
+    names = [f"video{row:02}_{30 * (row % 2):06}.wav" for row in range(8)]
+    return touch(folder, [*(f"audio/{name}" for name in names), "old/video08_0_10000.wav", "old/video09.flac"])
+
+
+def hear(
+    folder: Path, kind: str = "multiclass", parts: Iterable[str] = ("train", "valid", "test"), **about: object
+) -> Path:
+    """A task of HEAR; ``kind`` is its prediction type."""
+    metadata = {
+        "task_name": "nsynth_pitch",
+        "version": "v2.2.3",
+        "mode": "5h",
+        "embedding_type": "scene",
+        "prediction_type": kind,
+        "evaluation": ["pitch_acc", "chroma_acc"] if kind == "multiclass" else ["mAP", "d_prime"],
+        **about,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "task_metadata.json").write_text(json.dumps(metadata))
+    for part in parts:
+        several = kind == "multilabel"
+        clips: dict[str, list[object]] = {
+            f"{part}{row}.wav": [60 + row % 3, 90] if several and row % 2 else [60 + row % 3] for row in range(6)
+        }
+        (folder / f"{part}.json").write_text(json.dumps(clips))
+        touch(folder, [f"{rate}/{part}/{name}" for rate in (16_000, 48_000) for name in clips])
+    touch(folder, ["labelvocabulary.csv"])
+    return folder

@@ -108,7 +108,7 @@ def test_sound_by_sound_is_what_accelerators_do_at_once(audio: Tensor, augment: 
 
 def test_spec_augment_masks_whole_frames_and_whole_bands() -> None:
     spectrogram = torch.rand(30, 3, 101, 64, generator=generator()) + 1.0
-    augment = SpecAugment(p=1.0)
+    augment = SpecAugment(fill=0.0)
     drawn = augment.draw(30, (101, 64), generator=generator())
     masked = augment.apply(spectrogram, drawn)
     for row in range(30):
@@ -125,8 +125,32 @@ def test_spec_augment_masks_whole_frames_and_whole_bands() -> None:
     assert int(drawn["band_width"].max()) <= 20
 
 
+@pytest.mark.parametrize(("frames", "bands"), [(96, 64), (20, 10)])
+def test_a_part_limits_each_mask(frames: int, bands: int) -> None:
+    drawn = SpecAugment().draw(400, (frames, bands), generator=generator())
+    assert int(drawn["time_width"].max()) == min(40, int(0.4 * frames))
+    assert int(drawn["band_width"].max()) == min(20, int(0.4 * bands))
+    assert bool(drawn["apply"].all()), "each sound is masked"
+    drawn = SpectrogramMask().draw(400, (frames, bands), generator=generator())
+    assert int(drawn["time_width"].max()) == min(40, int(0.2 * frames))
+    assert int(drawn["band_width"].max()) == min(40, bands)
+    assert int(SpecAugment(time_part=0.0).draw(50, (96, 64), generator=generator())["time_width"].max()) == 0
+
+
+def test_masks_are_filled_with_the_mean_of_the_sound() -> None:
+    spectrogram = torch.randn(40, 1, 96, 64, generator=generator()) - 3.0
+    augment = SpecAugment()
+    drawn = augment.draw(40, (96, 64), generator=generator())
+    masked = augment.apply(spectrogram, drawn)
+    hidden = SpecAugment(fill=100.0).apply(spectrogram, drawn) == 100.0
+    mean = spectrogram.mean((1, 2, 3), keepdim=True).expand_as(spectrogram)
+    torch.testing.assert_close(masked[hidden], mean[hidden])
+    assert torch.equal(masked[~hidden], spectrogram[~hidden])
+    assert float(hidden.float().mean()) == pytest.approx(0.7, abs=0.06), "what the documentation says"
+
+
 def test_spectrogram_masks_fit_small_spectrograms() -> None:
-    augment = SpectrogramMask(fill=-1.0, p=1.0)
+    augment = SpectrogramMask(fill=-1.0, time_part=1.0)
     drawn = augment.draw(50, (5, 3), generator=generator())
     assert int((drawn["time_start"] + drawn["time_width"]).max()) <= 5
     assert int((drawn["band_start"] + drawn["band_width"]).max()) <= 3

@@ -245,7 +245,7 @@ def test_epochs_are_counted_in_pairs(folder: Path) -> None:
 
 def test_the_parts_of_a_batch_s_loss(folder: Path, tmp_path: Path) -> None:
     learner = Learner(recipe("clar-joint", folder, labels=0.25), open_folder(folder, fold=1, labels=0.25))
-    inputs, label, _, targets = learner.inputs(torch.arange(12))
+    inputs, label, _, targets, _ = learner.inputs(torch.arange(12))
     assert targets == {}, "nobody knows what sounds in a recording"
     assert inputs.shape[0] == 24
     assert label is not None
@@ -254,7 +254,7 @@ def test_the_parts_of_a_batch_s_loss(folder: Path, tmp_path: Path) -> None:
     pair = learner.views.batch(0, torch.arange(12))
     torch.testing.assert_close(inputs, learner.frontend(torch.cat((pair.first, pair.second))))
     loss, parts = learner.loss(torch.arange(12))
-    assert set(parts) == {"contrastive", "top1", "cross_entropy", "accuracy"}
+    assert set(parts) == {"contrastive", "top1", "cross_entropy", "accuracy", "identical"}
     torch.testing.assert_close(loss.detach(), parts["contrastive"] + 2 * parts["cross_entropy"])
 
 

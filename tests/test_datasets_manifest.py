@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -336,7 +335,7 @@ def test_a_table_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def examples() -> list[str]:
-    """The programs in the module's documentation: CREMA-D, VocalSound."""
+    """The programs in the module's documentation: VocalSound."""
     paragraphs = (manifest.__doc__ or "").split("::\n")[1:]
     programs = []
     for paragraph in paragraphs:
@@ -344,22 +343,6 @@ def examples() -> list[str]:
         end = next((at for at, line in enumerate(lines) if line and not line.startswith("    ")), len(lines))
         programs.append(textwrap.dedent("\n".join(lines[:end])))
     return programs
-
-
-def test_how_to_write_a_table_for_crema_d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    emotions = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
-    names = [f"{speaker}_{line}_{emotion}_XX.wav" for speaker in range(1001, 1009) for line in ("DFA", "IEO")
-             for emotion in emotions]  # fmt: skip
-    touch(tmp_path / "CREMA-D" / "AudioWAV", names)
-    monkeypatch.chdir(tmp_path)
-    exec(examples()[0], {})
-    dataset = datasets.read("manifest", "CREMA-D/crema-d.csv")
-    assert dataset.classes == list(emotions)
-    assert dataset.protocol == "5 folds made of crema-d.csv, grouped by group (8 groups)"
-    assert {clip.group for clip in dataset.clips} == {str(speaker) for speaker in range(1001, 1009)}
-    assert (len(dataset.clips), dataset.missing) == (96, 0)
-    check(dataset)
-    check_groups(dataset)
 
 
 def test_how_to_write_a_table_for_vocalsound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,7 +354,7 @@ def test_how_to_write_a_table_for_vocalsound(tmp_path: Path, monkeypatch: pytest
         lists = {"data": [{"wav": f"/somewhere/else/{name}", "labels": "/m/01b_21"} for name in names]}
         (tmp_path / "vocalsound" / "datafiles" / f"{split}.json").write_text(json.dumps(lists))
     monkeypatch.chdir(tmp_path)
-    exec(examples()[1], {"Path": Path, "pd": pd})
+    exec(examples()[0], {})
     dataset = datasets.read("manifest", "vocalsound")
     assert dataset.classes == list(sounds)
     assert dataset.protocol == "train / validation / test split of vocalsound.csv"

@@ -22,7 +22,7 @@ import soundfile
 from local_server import Served, Server, refusal, serving
 from soundalike.commands import data
 from soundalike.data import datasets
-from soundalike.data.download import CATALOGUE, Archive, amount, find, get
+from soundalike.data.download import BY_HAND, CATALOGUE, Archive, amount, find, get
 from soundalike.data.download.fetch import check_address
 from soundalike.data.download.unpack import unpack
 
@@ -297,6 +297,11 @@ def test_names() -> None:
     assert find("esc50").folder == "ESC-50"
     assert "nsynth-test (350 MB), nsynth-valid (1.07 GB), nsynth-train (23.8 GB)" in refusal(find, "nsynth")
     assert "did you mean 'esc50'?" in refusal(find, "esc-50")
+    for name, one in BY_HAND.items():
+        said = refusal(find, name)
+        assert one.page in said
+        assert f"--task {one.tasks[0]}" in said
+        assert set(one.tasks) <= set(datasets.TASKS)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +321,10 @@ def command(*arguments: object) -> int:
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("list") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[::2]] == list(CATALOGUE)
+    assert [line.split()[0] for line in lines[::2]] == [*CATALOGUE, *BY_HAND]
+    assert {name: line.split()[-1] for name, line in zip(BY_HAND, lines[2 * len(CATALOGUE) :: 2], strict=True)} == {
+        name: one.page for name, one in BY_HAND.items()
+    }
     assert all(len(line) <= 110 for line in lines)
     first, second = lines[:2]
     assert all(text in first for text in ("about 646 MB", "2,000 clips", "CC BY-NC 3.0"))

@@ -18,7 +18,7 @@ from soundalike.views.view import HELD_OUT
 
 SAMPLES = 4000
 SHIFT = [{"name": "time-shift", "p": 1.0}]
-MASK = [{"name": "spec-augment", "p": 1.0}]
+MASK = [{"name": "spec-augment", "fill": 0.0}]
 VOICE = Voice(seconds=0.3)
 
 
@@ -81,6 +81,18 @@ def test_a_batch_holds_what_each_source_gives(clips: TrainingClips) -> None:
     assert torch.equal(clip[~made], RecordedViews(clips, SAMPLES, "jitter").clip_of(3, place[~made]))
     assert pair.label[made].tolist() == clip[made].tolist() == [-1] * 6
     assert not (pair.first == pair.second).all(1).any()
+
+
+def test_a_clip_is_told_apart_from_synthetic_sounds_and_other_clips(clips: TrainingClips) -> None:
+    views = mixed(clips, part=0.5)
+    indices = torch.arange(6 * len(clips))
+    identity, clip = views.batch(0, indices).identity, views.clip_of(0, indices)
+    assert identity is not None
+    synthetic = clip < 0
+    assert len(identity[synthetic].unique()) == int(synthetic.sum())
+    assert not set(identity[synthetic].tolist()) & set(identity[~synthetic].tolist())
+    same = identity[~synthetic, None] == identity[~synthetic]
+    assert torch.equal(same, clip[~synthetic, None] == clip[~synthetic])
 
 
 def test_targets_are_known_of_the_synthetic_sounds_alone(clips: TrainingClips) -> None:

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, distributed, multiprocessing, nn
 
 from soundalike.core.errors import SoundalikeError
+from soundalike.nn.batch_norm import BatchNorm2d
 from soundalike.nn.encoder import ResNet18
+from soundalike.nn.gather import gather
 from soundalike.nn.head import HEADS, Identity, Projection
-from soundalike.nn.loss import OBJECTIVES, AlignUniform, MultiPositive, NTXent, gather, top1
+from soundalike.nn.loss import OBJECTIVES, AlignUniform, MultiPositive, NTXent, top1
 
 CONTRASTIVE = [name for name, kind in OBJECTIVES.items() if not kind.needs_labels]
 SHAPES = [(2, 1), (2, 3), (3, 2), (5, 16), (17, 8), (32, 64)]
@@ -35,25 +37,34 @@ def slow_distance(a: list[float], b: list[float]) -> float:
     return math.sqrt(sum((p - q) ** 2 for p, q in zip(a, b, strict=True)))
 
 
-def slow_align_uniform(first: Tensor, second: Tensor, alpha: float, t: float) -> tuple[float, float]:
+def slow_align_uniform(
+    first: Tensor, second: Tensor, alpha: float, t: float, identity: list[int] | None = None
+) -> tuple[float, float]:
     x, y = slow_unit(first), slow_unit(second)
     alignment = sum(slow_distance(a, b) ** alpha for a, b in zip(x, y, strict=True)) / len(x)
     uniformity = 0.0
     for view in (x, y):
-        pairs = [math.exp(-t * slow_distance(view[i], view[j]) ** 2) for i in range(len(view)) for j in range(i)]
+        own = identity or list(range(len(view)))
+        pairs = [
+            math.exp(-t * slow_distance(view[i], view[j]) ** 2)
+            for i in range(len(view))
+            for j in range(i)
+            if own[i] != own[j]
+        ]
         uniformity += math.log(sum(pairs) / len(pairs)) / 2
     return alignment, uniformity
 
 
-def slow_nt_xent(first: Tensor, second: Tensor, temperature: float) -> float:
+def slow_nt_xent(first: Tensor, second: Tensor, temperature: float, identity: list[int] | None = None) -> float:
     z = slow_unit(first) + slow_unit(second)
+    own = 2 * (identity or list(range(len(first))))
     total = 0.0
     for i in range(len(z)):
         partner = (i + len(first)) % len(z)
         scores = {
             j: math.exp(sum(p * q for p, q in zip(z[i], z[j], strict=True)) / temperature)
             for j in range(len(z))
-            if j != i
+            if j == partner or own[j] != own[i]
         }
         total -= math.log(scores[partner] / sum(scores.values()))
     return total / len(z)
@@ -226,9 +237,14 @@ def test_gather_without_other_processes_is_the_input() -> None:
 
 
 def network() -> nn.Module:
-    """No batch normalisation: its statistics are local, and the comparison is of the losses alone."""
+    """With batch normalisation in one dimension and in two, whose statistics are those of all ranks."""
     return nn.Sequential(
-        Projection(6, hidden=7, size=5, layers=1), nn.Tanh(), Projection(5, size=4, layers=1)
+        Projection(6, hidden=7, size=8, layers=2),
+        nn.Unflatten(1, (2, 2, 2)),
+        BatchNorm2d(2),
+        nn.Flatten(),
+        nn.Tanh(),
+        Projection(8, size=4, layers=1),
     ).double()
 
 
@@ -257,6 +273,7 @@ def rank_main(rank: int, world_size: int, per_rank: int, folder: str) -> None:
             "loss": losses.loss.detach(),
             "parts": losses.parts,
             "gradients": [parameter.grad for parameter in model.parameters()],
+            "statistics": list(model.buffers()),
         }
     results["gathered"] = gather(torch.full((2, 3), float(rank)))
     torch.save(results, f"{folder}/{rank}.pt")
@@ -270,7 +287,7 @@ def test_two_ranks_equal_one_process_with_the_whole_batch(per_rank: int, tmp_pat
     for name in CONTRASTIVE:
         kind = OBJECTIVES[name]
         model = network()
-        losses = kind()(*(model(view) for view in batch(2, per_rank)))
+        losses = kind()(*model(torch.cat(batch(2, per_rank))).chunk(2))
         losses.loss.backward()
         for rank in ranks:
             torch.testing.assert_close(rank[name]["loss"], losses.loss.detach())
@@ -279,6 +296,8 @@ def test_two_ranks_equal_one_process_with_the_whole_batch(per_rank: int, tmp_pat
                 torch.testing.assert_close(rank[name]["parts"][part], value)
             for ours, parameter in zip(rank[name]["gradients"], model.parameters(), strict=True):
                 torch.testing.assert_close(ours, parameter.grad)
+            for ours, running in zip(rank[name]["statistics"], model.buffers(), strict=True):
+                torch.testing.assert_close(ours, running)
     for rank in ranks:
         assert rank["gathered"].tolist() == [[0.0] * 3] * 2 + [[1.0] * 3] * 2
 
@@ -341,3 +360,30 @@ def test_projection_weights_are_a_function_of_the_generator() -> None:
 def test_bad_projections_are_named(word: str) -> None:
     with pytest.raises(SoundalikeError, match=f"projection: {word} is 0"):
         Projection(**{"size_in": 4, word: 0})  # type: ignore[arg-type]
+
+
+# ---- pairs of one recording
+
+
+@pytest.mark.parametrize("identity", [[0, 1, 0, 2, 1, 0], [5, 5, 5, 5, 5, 6], [0, 1, 2, 3, 4, 5]])
+def test_pairs_of_one_recording_are_not_driven_apart(identity: list[int]) -> None:
+    first, second = pair(6, 8)
+    given = torch.tensor(identity)
+    assert NTXent(0.3)(first, second, identity=given).loss.item() == pytest.approx(
+        slow_nt_xent(first, second, 0.3, identity), rel=1e-4
+    )
+    alignment, uniformity = slow_align_uniform(first, second, 2.0, 2.0, identity)
+    assert AlignUniform()(first, second, identity=given).loss.item() == pytest.approx(alignment + uniformity, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["nt-xent", "align-uniform", "joint"])
+def test_nothing_pushes_between_pairs_of_one_recording(name: str) -> None:
+    """Between four unlike pairs, two of them of one clip: those two have no gradient towards one another."""
+    first = torch.eye(4).requires_grad_()
+    objective = OBJECTIVES[name]()
+    known = {"logits": torch.zeros(8, 2), "label": torch.full((4,), -1)} if objective.needs_labels else {}
+    objective(first, torch.eye(4), identity=torch.tensor([7, 7, 8, 9]), **known).loss.backward()
+    assert first.grad is not None
+    assert first.grad[0, 1] == first.grad[1, 0] == 0
+    assert first.grad[0, 2] > 0
+    assert first.grad[2, 3] > 0

@@ -251,9 +251,9 @@ def test_an_encoder_learns_to_say_what_it_hears() -> None:
 
 def test_targets_stay_with_their_views_however_a_batch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     learner = Learner(Recipe.load("scenes-cpu"))
-    inputs, _, _, whole = learner.inputs(torch.arange(8))
+    inputs, _, _, whole, _ = learner.inputs(torch.arange(8))
     monkeypatch.setattr("soundalike.train.step.PAIRS_AT_ONCE", 4)
-    again, _, _, parts = learner.inputs(torch.arange(8))
+    again, _, _, parts, _ = learner.inputs(torch.arange(8))
     assert [*whole] == [*parts] == ["spectrum", "sources"]
     torch.testing.assert_close(inputs, again, rtol=1e-4, atol=1e-4)
     for name, target in whole.items():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from soundalike.eval.probe.baseline import BASELINES, LogMelStatistics, with_baselines
+from soundalike.eval.probe.baseline import BASELINES, LogMelStatistics, is_baseline, with_baselines
+from soundalike.model.model import SoundModel
 from soundalike.nn.frontend import LogMel
 
 
@@ -52,16 +53,16 @@ def test_no_sounds():
 
 
 @pytest.mark.parametrize("seed", [0, 5])
-def test_floors_stand_beside_the_model(seed):
-    class Model:
-        sample_rate = 16_000
-
-        def untrained(self, seed):
-            return f"untrained with seed {seed}"
-
-    model = Model()
-    representations = with_baselines(model, name="mine", seed=seed)
+def test_baselines_stand_beside_models(seed, tiny):
+    model, narrow = (SoundModel(tiny.override({"encoder.width": width})) for width in (8, 4))
+    representations = with_baselines({"mine": model}, seed=seed)
     assert list(representations) == ["mine", *BASELINES]
     assert representations["mine"] is model
     assert isinstance(representations["log-mel statistics"], LogMelStatistics)
-    assert representations["untrained encoder"] == f"untrained with seed {seed}"
+    sound = [np.random.default_rng(0).uniform(-1, 1, 8000).astype(np.float32)]
+    assert np.array_equal(representations["untrained encoder"](sound), model.untrained(seed)(sound))
+    # one for each kind of encoder, and none for what is not ours
+    several = with_baselines({"a": model, "b": narrow, "c": model, "theirs": LogMelStatistics()}, seed=seed)
+    assert list(several) == ["a", "b", "c", "theirs", BASELINES[0], "untrained encoder of a", "untrained encoder of b"]
+    assert all(is_baseline(name) for name in list(several)[4:])
+    assert not any(is_baseline(name) for name in list(several)[:4])

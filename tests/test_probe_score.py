@@ -45,8 +45,8 @@ def toy(count=120, classes=4, folds=3, spread=1.0, width=16, seed=0):
 def test_numbers_follow_from_the_predictions():
     vectors, data = toy(spread=2)
     result = score(vectors, data)
-    truth = data.clips["label"].to_numpy()
-    folds = data.clips["fold"].to_numpy()
+    truth = data.labels
+    folds = np.array([clip.fold for clip in data.clips])
     for probe in result.probes.values():
         rows = np.array(probe.predictions.row)
         assert sorted(rows) == list(range(120))
@@ -55,7 +55,7 @@ def test_numbers_follow_from_the_predictions():
         by_fold = [
             np.mean([p == truth[r] for r, p in zip(rows, predicted, strict=True) if folds[r] == f]) for f in (1, 2, 3)
         ]
-        assert [fold.accuracy for fold in probe.folds] == pytest.approx(by_fold)
+        assert [fold.score for fold in probe.folds] == pytest.approx(by_fold)
         assert probe.mean == pytest.approx(np.mean(by_fold))
         assert probe.std == pytest.approx(np.sqrt(np.mean((np.array(by_fold) - np.mean(by_fold)) ** 2)))
         confusion = np.zeros((4, 4), int)
@@ -64,7 +64,7 @@ def test_numbers_follow_from_the_predictions():
         assert probe.confusion == confusion.tolist()
         assert 0.3 < probe.mean < 1
         assert [(fold.train, fold.test) for fold in probe.folds] == [(80, 40)] * 3
-    assert (result.clips, result.dimensions, result.majority) == (120, 16, 0.25)
+    assert (result.clips, result.dimensions, result.chance) == (120, 16, 0.25)
 
 
 def test_clear_classes_are_all_right_and_noise_is_not():

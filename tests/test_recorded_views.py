@@ -105,7 +105,7 @@ def test_a_pair_of_equal_views_is_refused(clips: TrainingClips, pair: str) -> No
 
 
 def test_features_can_tell_the_views_apart(clips: TrainingClips) -> None:
-    masked = views(clips, augment=None, augment_features=[{"name": "spec-augment", "p": 1.0}])
+    masked = views(clips, augment=None, augment_features=[{"name": "spec-augment", "fill": 0.0}])
     number = torch.arange(6)
     features = torch.ones(12, 1, 32, 16)
     first, second = masked.augmented_features(features, 0, number).chunk(2)
@@ -214,6 +214,15 @@ def test_every_clip_is_seen_once_in_each_round(clips: TrainingClips, seed: int, 
     assert torch.equal(shown.clip_of(seed, HELD_OUT + numbers), seen)
 
 
+def test_a_batch_says_which_pairs_show_one_clip(clips: TrainingClips) -> None:
+    views = RecordedViews(clips, 1600, augment=["fade"])
+    indices = torch.arange(2 * len(clips) + 3)  # more than the set has
+    identity = views.batch(0, indices).identity
+    assert identity is not None
+    assert torch.equal(identity, views.clip_of(0, indices))
+    assert identity.unique(return_counts=True)[1].min() >= 2
+
+
 def test_every_round_has_an_order_of_its_own(clips: TrainingClips) -> None:
     shown = views(clips)
     orders = [tuple(shown.clip_of(0, torch.arange(9 * time, 9 * time + 9)).tolist()) for time in range(50)]
@@ -298,6 +307,35 @@ def test_a_worker_that_is_started_afresh_draws_the_same(clips: TrainingClips) ->
     assert equal(drawn(again, 2, torch.arange(9)), drawn(source, 2, torch.arange(9)))
 
 
+# two identical views
+
+
+def test_the_share_of_identical_views_is_told_and_counted(clips: TrainingClips) -> None:
+    augment = [{"name": "time-shift", "p": 0.5}, {"name": "noise", "p": 0.5}]
+    source = views(clips, augment=augment, crop="start")
+    assert source.identical_share == 0.5**4
+    batch = source.batch(0, torch.arange(1600))
+    same = (batch.first == batch.second).all(1)
+    assert float(same.float().mean()) == pytest.approx(0.0625, abs=0.02)
+    assert views(clips, pair="jitter", augment=augment).identical_share == 0
+    assert views(clips, augment=augment, augment_features=["spec-augment"]).identical_share == 0
+
+
+def test_one_view_at_least_is_changed(clips: TrainingClips) -> None:
+    augment = [{"name": "time-shift", "p": 0.3}, {"name": "noise", "p": 0.6}]
+    free, held = (views(clips, augment=augment, crop="start", at_least_one=how) for how in (False, True))
+    assert held.identical_share == 0
+    indices = torch.arange(400)
+    before, after = free.batch(0, indices), held.batch(0, indices)
+    same = (before.first == before.second).all(1)
+    assert same.any()
+    assert not (after.first == after.second).all(1).any()
+    assert torch.equal(before.first, after.first)
+    assert torch.equal(before.second[~same], after.second[~same]), "nothing else is drawn otherwise"
+    alone = held.batch(0, indices[same][:1])
+    assert torch.equal(alone.second[0], after.second[same][0]), "in any batch"
+
+
 # what is refused
 
 
@@ -306,6 +344,8 @@ def test_a_worker_that_is_started_afresh_draws_the_same(clips: TrainingClips) ->
     [
         ({"pair": "jiter"}, r"^views\.pair is 'jiter': did you mean 'jitter'\?"),
         ({"crop": "end"}, r"^views\.crop is 'end': Known: random, start\.$"),
+        ({"at_least_one": 1}, r"^views\.at_least_one is 1: give true or false\.$"),
+        ({"at_least_one": True, "augment": [{"name": "fade", "p": 0}]}, r"at_least_one is true, and nothing changes"),
         ({"layers": 0}, r"^views\.layers is 0: give 1 to 64 segments\.$"),
         ({"layers": 65}, r"^views\.layers is 65: "),
         ({"augment": ["spec-augment"]}, r"^augment changes audio: "),

@@ -109,6 +109,21 @@ def test_clips_without_a_label_can_be_dropped(folder: Path) -> None:
         open_folder(folder, task=None, unlabelled="drop")
 
 
+def test_a_limit_hears_and_decodes_so_many_clips(folder: Path) -> None:
+    few, more = (open_folder(folder, limit=limit, fold=0) for limit in (4, 9))
+    assert (len(few), len(more)) == (4, 9)
+    assert set(few.heard_paths) < set(more.heard_paths)
+    assert set(open_folder(folder, limit=4, fold=0, label_seed=3).heard_paths) != set(few.heard_paths)
+    whole = open_folder(folder, fold=0)
+    places = torch.tensor([whole.heard_paths.index(path) for path in few.heard_paths])
+    first = torch.zeros(4, dtype=torch.int64)
+    assert torch.equal(few.read(torch.arange(4), first, 100), whole.read(places, first, 100))
+    assert few.labels.tolist() == whole.labels[places].tolist()
+    held_out = open_folder(folder, limit=4)
+    assert not set(held_out.heard_paths) & set(held_out.held_out)
+    assert len(open_folder(folder, limit=1000, fold=0)) == 18
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 60), min_size=1, max_size=5).filter(any),
@@ -221,6 +236,7 @@ def test_a_broken_file_costs_no_other(tmp_path: Path) -> None:
         ({"labels": 0.0}, r"^recordings\.labels is 0: give a part above 0 and at most 1\.$"),
         ({"labels": 1.5}, r"^recordings\.labels is 1\.5: "),
         ({"labels": float("nan")}, r"^recordings\.labels is nan: "),
+        ({"limit": 0}, r"^recordings\.limit is 0: give a number of clips from 1, or null for all\.$"),
         ({"fold": -1}, r"^recordings\.fold is -1: give the number of a fold from 1, or 0 for none\.$"),
         ({"label_seed": -1}, r"^recordings\.label_seed is -1: "),
         ({"label_seed": 2**63}, r"^recordings\.label_seed is \d+: "),

@@ -71,7 +71,7 @@ def test_the_command_lists_and_checks(capsys: pytest.CaptureFixture[str], monkey
 @pytest.mark.skipif(DATA is None, reason="SOUNDALIKE_DATA names no folder of recordings")
 def test_it_is_better_than_both_baselines_at_recordings_of_words() -> None:
     dataset = datasets.read("manifest", Path(str(DATA)) / "dev" / "words3" / "clips.csv")
-    embedded = embed_files(dataset.paths, with_baselines(soundalike.load()))
+    embedded = embed_files(dataset.paths, with_baselines({"model": soundalike.load()}))
     model, *baselines = (
         score(vectors, dataset.select(embedded.rows), ["knn"]).probes["knn"].mean
         for vectors in embedded.vectors.values()

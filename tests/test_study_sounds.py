@@ -13,6 +13,7 @@ import soundfile
 from soundalike.cli import main
 from soundalike.core.errors import SoundalikeError
 from soundalike.eval.probe.baseline import LogMelStatistics
+from soundalike.eval.study import frechet, uncertainty
 from soundalike.eval.study.features import FEATURES, RATE, features
 from soundalike.eval.study.similarity import compare, measure
 from soundalike.eval.study.spectra import distance, summary
@@ -166,3 +167,103 @@ def test_spectra_on_the_command_line(small: Path, tmp_path: Path, capsys: pytest
     assert "--count is 1" in capsys.readouterr().err
     assert main(["study", "spectra", "--out", str(tmp_path / "n"), "--data", str(tmp_path / "none")]) == 2
     assert "no such file or folder" in capsys.readouterr().err
+
+
+# ---- Fréchet distance
+
+
+def test_the_distance_of_normal_distributions() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(20_000, 3)) * [1, 2, 3] + [0, 1, 0], rng.normal(size=(20_000, 3)) * [2, 2, 1]
+    expected = 1 + (1 - 2) ** 2 + 0 + (3 - 1) ** 2  # of independent numbers: squares of the differences
+    assert frechet.distance(a, b) == pytest.approx(expected, rel=0.03)
+    assert frechet.distance(a, a) == pytest.approx(0, abs=1e-9)
+    assert frechet.distance(a, b) == pytest.approx(frechet.distance(b, a))
+
+
+def test_the_distance_is_that_of_the_matrix_root() -> None:
+    from scipy.linalg import sqrtm
+
+    rng = np.random.default_rng(1)
+    mixing = rng.normal(size=(5, 5))
+    a, b = rng.normal(size=(60, 5)) @ mixing, rng.normal(size=(40, 5)) + 0.3
+    first, second = np.cov(a.T), np.cov(b.T)
+    expected = np.square(a.mean(0) - b.mean(0)).sum() + np.trace(first + second - 2 * sqrtm(first @ second).real)
+    assert frechet.distance(a, b) == pytest.approx(expected, rel=1e-6)
+    few = frechet.distance(a[:3], b[:4])  # fewer sounds than numbers
+    assert np.isfinite(few)
+    assert few > 0
+    with pytest.raises(SoundalikeError, match=r"sets of shapes \(1, 5\) and"):
+        frechet.distance(a[:1], b)
+
+
+def test_sets_are_compared_in_one_size_and_unit() -> None:
+    rng = np.random.default_rng(2)
+    near, far = rng.normal(size=(80, 4)), rng.normal(size=(60, 4)) + 2
+    sources = {"recordings": {"model": near[:50]}, "like them": {"model": near[50:]}, "unlike": {"model": far}}
+    found = frechet.compare(sources, ["recordings"])["model"]
+    assert found["unlike"]["recordings"] > 3 * found["like them"]["recordings"]
+    assert found["recordings"] == {}
+    scaled = {name: {"model": of["model"] * [1, 10, 100, 1000]} for name, of in sources.items()}
+    assert frechet.compare(scaled, ["recordings"])["model"]["unlike"]["recordings"] == pytest.approx(
+        found["unlike"]["recordings"]
+    )
+
+
+def test_the_study_of_distances(
+    small: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "theirs_of_frechet.py").write_text(
+        "def lengths(waves):\n    return [[len(w), abs(w).max()] for w in waves]\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        options = ["--recipe", small, "--data", recordings, "--count", 8, "--embedder", "theirs_of_frechet:lengths"]
+        assert main(["study", "frechet", *map(str, options), "--out", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "frechet.json").read_text())["distance"]
+    assert list(found) == ["model", "log-mel statistics", "theirs_of_frechet:lengths"]
+    assert found["model"]["doppelgangers-cpu"][recordings.name] > 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "out" / "report.html")
+
+
+# ---- causal uncertainty
+
+
+def test_entropy_in_bits() -> None:
+    found = uncertainty.entropy(np.array([[1.0, 0, 0, 0], [0.25] * 4, [2, 2, 0, 0]]))
+    assert found.tolist() == pytest.approx([0, 2, 1])
+
+
+def test_uncertainty_of_pairs() -> None:
+    def loud(sounds: list[np.ndarray]) -> np.ndarray:
+        chance = np.array([1.0 if np.abs(sound).mean() > 0.05 else 0.0 for sound in sounds])
+        return np.stack([chance, 1 - chance], axis=1)
+
+    found = uncertainty.measure(Voice(seconds=0.2), loud, [0.01, 0.5], count=80)
+    assert found[0.01]["bits"] == pytest.approx(0, abs=1e-6)
+    assert found[0.01]["agreement"] > 0.9 > found[0.5]["agreement"]
+    with pytest.raises(SoundalikeError, match=r"^count is 0"):
+        uncertainty.measure(Voice(seconds=0.2), loud, [0.1], count=0)
+
+
+def test_the_study_of_uncertainty(small: Path, recordings: Path, run: Path, tmp_path: Path) -> None:
+    taught = tmp_path / "taught.safetensors"
+    assert main(["teach", str(recordings.parent / "classes"), "--model", str(run), "--out", str(taught)]) == 0
+    options = ["--with", taught, "--recipe", small, "--delta", 0.05, "--count", 6, "--data", recordings]
+    assert main(["study", "uncertainty", *map(str, options), "--out", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "uncertainty.json").read_text())["uncertainty"]
+    assert list(found) == ["voice", recordings.name]
+    assert 0 <= found["voice"]["0.05"]["bits"] <= 1
+    assert "bits" in found[recordings.name]["recordings"]
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    """A folder of sounds, and beside it one of two classes."""
+    rng = np.random.default_rng(0)
+    for label, scale in (("soft", 0.02), ("loud", 0.5)):
+        for name in "abcdef":
+            for path in (tmp_path / "classes" / label / f"{name}.wav", tmp_path / "street" / f"{label}{name}.wav"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, scale * rng.uniform(-1, 1, 6000), RATE)
+    return tmp_path / "street"

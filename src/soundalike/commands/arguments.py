@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TASKS = (
     "esc10, esc50, urbansound8k, speech-commands, speech-commands-12, sc09, fsdd, nsynth-family, nsynth-pitch, "
+    "crema-d, vivae, fsd50k, vocal-imitation, libricount, vggsound, hear (a task's folder of HEAR), "
     "folder (a folder per class) or manifest (a table with the columns path and label)"
 )
 DEFAULT_RECIPE = "ears-cpu"

@@ -22,7 +22,7 @@ _DEFAULT_OUT = Path("data")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes: what to do, and what that takes."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
-    described = "show the data sets that can be downloaded: sizes, licences and tasks"
+    described = "show published data sets: sizes, licences, tasks and, of those that are got by hand, where from"
     actions.add_parser("list", help=described, description=described, allow_abbrev=False)
     described = "download data sets, verify and unpack them; an interrupted download goes on with the same command"
     getting = actions.add_parser("get", help=described, description=described, allow_abbrev=False)
@@ -60,13 +60,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _list() -> int:
-    from soundalike.data.download import CATALOGUE, amount
+    from soundalike.data.download import BY_HAND, CATALOGUE, amount
 
-    name_width = max(map(len, CATALOGUE))
+    name_width = max(map(len, (*CATALOGUE, *BY_HAND)))
     for archive in CATALOGUE.values():
         size = amount(archive.size) if archive.exact else f"about {amount(archive.size)}"
         print(f"{archive.name:{name_width}}  {size:>13}  {archive.clips:>8,} clips  {archive.licence}")
         print(f"    {archive.title}; --task {', '.join(archive.tasks)}")
+    for one in BY_HAND.values():
+        clips = f"{one.clips:,} clips" if one.clips else ""
+        print(f"{one.name:{name_width}}  {'by hand':>13}  {clips:>14}  {one.page}")
+        print(f"    {one.title}; --task {', '.join(one.tasks)}; {one.licence}")
     return 0
 
 

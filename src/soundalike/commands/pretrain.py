@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from soundalike.commands.arguments import DEFAULT_RECIPE, add_device, name_unheard, path, settings
+from soundalike.commands.arguments import DEFAULT_RECIPE, add_device, name_unheard, path, read_tasks, settings, whole
 from soundalike.core.errors import SoundalikeError
+
+if TYPE_CHECKING:
+    from lightning.pytorch.callbacks import Callback
 
 HELP = "train an encoder on synthetic sounds, on recordings, or on both"
 NEEDS = ("lightning", "tensorboard", "yaml")
@@ -22,6 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", help=f"name of a recipe that ships, or a .yaml file (default: {DEFAULT_RECIPE})")
     parser.add_argument("--out", type=path, help="folder for the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument(
+        "--keep", type=whole, metavar="STEPS", help="keep the model every so many steps, in the folder kept of the run"
+    )
+    parser.add_argument(
+        "--probe",
+        action="append",
+        metavar="TASK",
+        help="task to probe the encoder with every --keep steps (convergence.csv and .png); may be repeated",
+    )
+    parser.add_argument("--probe-data", action="append", type=path, metavar="DIR", help="recordings of each --probe")
     add_device(parser)
     parser.add_argument("--print-recipe", action="store_true", help="show the recipe that would run, and stop")
     parser.add_argument("--quiet", action="store_true", help="no progress display")
@@ -47,9 +61,24 @@ def run(options: argparse.Namespace) -> int:
     from soundalike.core.device import is_first_process
     from soundalike.train.pretrain import pretrain
 
-    model = pretrain(recipe, options.out, options.resume, options.device, options.quiet)
+    callbacks = _watching(options)
+    model = pretrain(recipe, options.out, options.resume, options.device, options.quiet, callbacks=callbacks)
     if not is_first_process():  # the others train along, and say nothing
         return 0
     code = name_unheard(model)
     print(model)
     return code
+
+
+def _watching(options: argparse.Namespace) -> list[Callback]:
+    """What keeps and probes the model while it is trained, where that is asked for."""
+    if options.keep is None and options.probe is None and options.probe_data is None:
+        return []
+    if options.keep is None or (options.probe is None) != (options.probe_data is None):
+        raise SoundalikeError("--probe TASK needs --probe-data DIR, and --keep STEPS for how often.")
+    from soundalike.eval.convergence import Convergence
+
+    tasks = []
+    if options.probe is not None:
+        tasks = read_tasks(argparse.Namespace(task=options.probe, data=options.probe_data))
+    return [Convergence(options.out, options.keep, tasks)]

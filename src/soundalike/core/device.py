@@ -26,8 +26,15 @@ def choose_device(wanted: str) -> str:
 
 
 def ranks(device: str) -> int:
-    """How many processes train together."""
-    return 1 if device == "cpu" else max(1, torch.cuda.device_count()) * int(os.environ.get("NNODES", "1"))
+    """How many processes train together: one for each GPU, on a CPU those that torchrun started."""
+    if device == "cpu":
+        return processes_here() * int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+    return max(1, torch.cuda.device_count()) * int(os.environ.get("NNODES", "1"))
+
+
+def processes_here() -> int:
+    """How many processes torchrun started on this machine; 1 without it."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 def engine_precision(wanted: str, device: str) -> str:

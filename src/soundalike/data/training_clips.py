@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 UNLABELLED = ("keep", "drop")
 _RECORD = ("path", "label", "labelled", "heard", "reason")
-_LABELS = 16  # the use of a label seed; its number is part of the format: another would choose other clips
+_LABELS, _LIMIT = 16, 40  # uses of a label seed; the numbers are part of the format: others would choose other clips
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class RecordingSettings:
         labels: part of the clips of each class that keep their label, in (0, 1]. The others are heard all the same.
         label_seed: which clips these are. Of one seed, the clips of a smaller part are among those of a larger one.
         unlabelled: ``keep`` or ``drop`` the clips without a label.
+        limit: how many clips are heard at most, and decoded, chosen by ``label_seed``; those of a smaller limit are
+            among those of a larger one. All of them where it is None.
 
     Raises:
         SoundalikeError: a value is out of its range.
@@ -52,12 +54,15 @@ class RecordingSettings:
     labels: float = 1.0
     label_seed: int = 0
     unlabelled: str = "keep"
+    limit: int | None = None
 
     def __post_init__(self) -> None:
         if self.task is not None and self.task not in datasets.TASKS:
             raise SoundalikeError(f"recordings.task is {self.task!r}: {nearest(self.task, datasets.TASKS)}")
         if not 0.0 < self.labels <= 1.0:
             raise SoundalikeError(f"recordings.labels is {self.labels:g}: give a part above 0 and at most 1.")
+        if self.limit is not None and self.limit < 1:
+            raise SoundalikeError(f"recordings.limit is {self.limit}: give a number of clips from 1, or null for all.")
         if self.fold < 0:
             raise SoundalikeError(f"recordings.fold is {self.fold}: give the number of a fold from 1, or 0 for none.")
         if not 0 <= self.label_seed < 1 << 63:
@@ -107,21 +112,26 @@ class RecordingSettings:
                 "(soundalike teach, embed, map and evaluate take segments)."
             )
         paths = read.find(folder) if dataset is None else dataset.paths
-        classes = [] if dataset is None else dataset.classes
-        codes = np.full(len(paths), -1) if dataset is None else np.searchsorted(classes, dataset.labels)
+        single = None if dataset is None or dataset.several else dataset  # several labels are none to train with
+        classes = [] if single is None else single.classes
+        codes = np.full(len(paths), -1) if single is None else np.searchsorted(classes, single.labels)
         wanted = np.ones(len(paths), bool)
         if dataset is not None and self.fold:
             wanted[:] = False
             wanted[next(iter(dataset.splits())).train] = True
+        if self.limit is not None:
+            wanted = _limited(wanted, self.limit, self.label_seed)
         choose_labels(codes[wanted], classes, self.labels, self.label_seed)  # too few are told of before the decoding
         # all of them, also those that are held out: the runs of all folds then share one cache
+        decoded = np.arange(len(paths)) if self.limit is None else np.flatnonzero(wanted)
         home = folder if folder.is_dir() else folder.parent
-        cache = open_cache(paths, sample_rate, self.task or "folder", progress=progress, folder=home)
-        places = np.flatnonzero(wanted[cache.rows])  # of the cache's clips
+        files = [paths[row] for row in decoded]
+        cache = open_cache(files, sample_rate, self.task or "folder", progress=progress, folder=home)
+        places = np.flatnonzero(wanted[decoded[cache.rows]])  # of the cache's clips
         if not len(places):
             first = next(failure for failure in cache.failures)
             raise SoundalikeError(f"{folder}: no clip can be heard; the first one, {first.path}: {first.reason}")
-        rows = cache.rows[places]
+        rows = decoded[cache.rows[places]]
         codes = codes[rows]
         labelled = choose_labels(codes, classes, self.labels, self.label_seed)
         if self.unlabelled == "drop":
@@ -281,6 +291,15 @@ def choose_labels(codes: np.ndarray, classes: Sequence[str], fraction: float, se
         count = _rounded(fraction, len(of_class))
         chosen[of_class[np.argsort(chance[of_class], kind="stable")[:count]]] = True
     return chosen
+
+
+def _limited(wanted: np.ndarray, limit: int, seed: int) -> np.ndarray:
+    """Which clips are heard, bool (m,), of those that are wanted: at most so many, the same ones of one seed."""
+    chance = random.uniform(random.keys(seed, torch.arange(len(wanted)), stream=_LIMIT), 1)[:, 0].numpy()
+    rows = np.flatnonzero(wanted)
+    kept = np.zeros(len(wanted), bool)
+    kept[rows[np.argsort(chance[rows], kind="stable")[:limit]]] = True
+    return kept
 
 
 def _rounded(fraction: float, clips: int) -> int:

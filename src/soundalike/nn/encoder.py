@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from soundalike.core.errors import SoundalikeError
+from soundalike.nn.batch_norm import BatchNorm1d, BatchNorm2d
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -60,8 +61,8 @@ class _Kind(NamedTuple):
 
 # The kernels in one dimension are CLAR's (arXiv 2010.09542): a 3x3 kernel sees nine inputs, and so does 9.
 _KINDS = {
-    1: _Kind(nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d, stem_kernel=7, pool_kernel=9, kernel=9),
-    2: _Kind(Convolution2d, nn.BatchNorm2d, nn.MaxPool2d, stem_kernel=7, pool_kernel=3, kernel=3),
+    1: _Kind(nn.Conv1d, BatchNorm1d, nn.MaxPool1d, stem_kernel=7, pool_kernel=9, kernel=9),
+    2: _Kind(Convolution2d, BatchNorm2d, nn.MaxPool2d, stem_kernel=7, pool_kernel=3, kernel=3),
 }
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from soundalike.core.errors import SoundalikeError, nearest
+from soundalike.nn.batch_norm import BatchNorm1d
 from soundalike.nn.encoder import ResNet18, initialise, uninitialised
 
 LOSSES = ("clip", "frame")
@@ -126,7 +127,7 @@ class Projection(Head):
             # Without a bias, which the normalisation would take away again.
             parts += [
                 uninitialised(nn.Linear, below, here, bias=False),
-                nn.BatchNorm1d(here),
+                BatchNorm1d(here),
                 nn.ReLU(),
             ]
         parts.append(uninitialised(nn.Linear, sizes[-2], sizes[-1]))
@@ -207,7 +208,7 @@ class JointHead(Projection):
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         super().__init__(size_in, hidden, size, layers, generator=generator)
         self.classes = classes
-        self.classifier = nn.Sequential(nn.BatchNorm1d(size), nn.ReLU(), uninitialised(nn.Linear, size, classes))
+        self.classifier = nn.Sequential(BatchNorm1d(size), nn.ReLU(), uninitialised(nn.Linear, size, classes))
         initialise(self.classifier, generator)
 
     def classify(self, projected: Tensor) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from soundalike.core.errors import SoundalikeError
+from soundalike.nn.gather import gather
 
 
 class Losses(NamedTuple):
@@ -29,15 +30,21 @@ class Objective(nn.Module):
 
     Attributes:
         needs_labels: whether it asks for what the head says of classes, and for labels.
-        takes_identities: whether it knows that more than two views can be of one identity: ``forward`` then takes
-            their ``identity`` too.
+        knows_identities: whether ``forward`` takes ``identity``, so that pairs of one recording are not driven apart.
+        takes_identities: whether it draws together all views of an identity that has more than two.
     """
 
     needs_labels = False
+    knows_identities = False
     takes_identities = False
 
     def forward(
-        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
+        self,
+        first: Tensor,
+        second: Tensor,
+        logits: Tensor | None = None,
+        label: Tensor | None = None,
+        identity: Tensor | None = None,
     ) -> Losses:
         """The loss of a batch of pairs, gathered from all ranks.
 
@@ -46,6 +53,8 @@ class Objective(nn.Module):
             second: ``(n, d)``, of the second views, in the same order.
             logits: ``(2n, classes)``, unnormalised log probabilities: of all first views, then of all second ones.
             label: number of the class of each pair, int64 ``(n,)``; -1 where it is not known.
+            identity: what each pair is a take of, int64 ``(n,)``: pairs with the same number, such as two of one
+                recording, are never driven apart. None where every pair is of another.
 
         Returns:
             The loss and its parts.
@@ -60,11 +69,13 @@ class AlignUniform(Objective):
     """Alignment of pairs and uniformity of all embeddings on the unit sphere.
 
     ``alignment = mean_i ||x_i - y_i||^alpha``; ``uniformity = log mean_{i<j} exp(-t ||x_i - x_j||²)``, as the
-    mean of both views.
+    mean of both views, over pairs of two identities.
 
     Source: Wang & Isola 2020, "Understanding contrastive representation learning through alignment and
     uniformity on the hypersphere" (arXiv 2005.10242), section 4.1.
     """
+
+    knows_identities = True
 
     def __init__(
         self,
@@ -97,23 +108,32 @@ class AlignUniform(Objective):
         self.t = t
 
     def forward(
-        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
+        self,
+        first: Tensor,
+        second: Tensor,
+        logits: Tensor | None = None,
+        label: Tensor | None = None,
+        identity: Tensor | None = None,
     ) -> Losses:
         """As `Objective.forward`; parts are ``alignment``, ``uniformity`` and ``top1`` (see ``top1``)."""
         x, y = _spheres(first, second)
         with torch.autocast(x.device.type, enabled=False):
             alignment = torch.linalg.vector_norm(x - y, dim=1).pow(self.alpha).mean()
-            uniformity = (self._uniformity(x) + self._uniformity(y)) / 2
+            same = _same(identity, len(x))
+            uniformity = (self._uniformity(x, same) + self._uniformity(y, same)) / 2
             loss = self.alignment_weight * alignment + self.uniformity_weight * uniformity
             parts = {"alignment": alignment.detach(), "uniformity": uniformity.detach(), "top1": top1(x, y)}
         return Losses(loss, parts)
 
-    def _uniformity(self, x: Tensor) -> Tensor:
+    def _uniformity(self, x: Tensor, same: Tensor | None) -> Tensor:
         count = len(x)
         # On the unit sphere ||a - b||² = 2 - 2 a·b. Every pair stands in the matrix twice, and no one with
         # itself.
         potential = _without_diagonal(2 * self.t * (x @ x.T - 1))  # (n, n)
-        return potential.flatten().logsumexp(0) - math.log(count * (count - 1))
+        if same is None:
+            return potential.flatten().logsumexp(0) - math.log(count * (count - 1))
+        others = (~same).sum()  # a view is of its own identity, so itself is left out too
+        return potential.masked_fill(same, -torch.inf).flatten().logsumexp(0) - others.log()
 
 
 class NTXent(Objective):
@@ -127,6 +147,7 @@ class NTXent(Objective):
     """
 
     name = "nt-xent"
+    knows_identities = True
 
     def __init__(self, temperature: float = 0.5) -> None:
         """Choose the temperature.
@@ -148,12 +169,21 @@ class NTXent(Objective):
         return _without_diagonal(both @ both.T / self.temperature)
 
     def forward(
-        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
+        self,
+        first: Tensor,
+        second: Tensor,
+        logits: Tensor | None = None,
+        label: Tensor | None = None,
+        identity: Tensor | None = None,
     ) -> Losses:
         """As `Objective.forward`; its part is ``top1`` (see ``top1``)."""
         x, y = _spheres(first, second)
         with torch.autocast(x.device.type, enabled=False):
             similarity = self._similarity(x, y)
+            same = _same(identity, len(x))
+            if same is not None:  # what shows the same recording is neither partner nor other
+                partners = torch.eye(len(x), dtype=torch.bool, device=x.device).repeat(2, 2)
+                similarity = similarity.masked_fill(same.repeat(2, 2) & ~partners, -torch.inf)
             partner = torch.arange(len(similarity), device=x.device).roll(len(x))
             return Losses(functional.cross_entropy(similarity, partner), {"top1": top1(x, y)})
 
@@ -207,7 +237,12 @@ class Supervised(Objective):
         super().__init__()
 
     def forward(
-        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
+        self,
+        first: Tensor,
+        second: Tensor,
+        logits: Tensor | None = None,
+        label: Tensor | None = None,
+        identity: Tensor | None = None,
     ) -> Losses:
         """As `Objective.forward`; parts are ``cross_entropy``, the mean of both views, and ``accuracy``."""
         if logits is None or label is None or logits.ndim != 2 or len(logits) != 2 * len(label):
@@ -235,6 +270,7 @@ class Joint(Objective):
     """
 
     needs_labels = True
+    knows_identities = True
 
     def __init__(
         self, temperature: float = 0.5, contrastive_weight: float = 1.0, supervised_weight: float = 1.0
@@ -258,10 +294,15 @@ class Joint(Objective):
         self.contrastive_weight, self.supervised_weight = contrastive_weight, supervised_weight
 
     def forward(
-        self, first: Tensor, second: Tensor, logits: Tensor | None = None, label: Tensor | None = None
+        self,
+        first: Tensor,
+        second: Tensor,
+        logits: Tensor | None = None,
+        label: Tensor | None = None,
+        identity: Tensor | None = None,
     ) -> Losses:
         """As `Objective.forward`; parts are ``contrastive`` and those of `NTXent` and `Supervised`."""
-        contrastive = self.contrastive(first, second)
+        contrastive = self.contrastive(first, second, identity=identity)
         supervised = self.supervised(first, second, logits, label)
         loss = self.contrastive_weight * contrastive.loss + self.supervised_weight * supervised.loss
         return Losses(loss, {"contrastive": contrastive.loss.detach(), **contrastive.parts, **supervised.parts})
@@ -282,41 +323,6 @@ def top1(x: Tensor, y: Tensor) -> Tensor:
     return (nearest == torch.arange(len(x), device=x.device)).float().mean()
 
 
-def gather(x: Tensor) -> Tensor:
-    """Stack the tensors of all ranks, in the order of ranks; gradients flow back to where each came from.
-
-    The gradient of a rank's part is the sum of what all ranks have computed for it. When every rank
-    computes the same loss of the gathered batch, that is world-size times the gradient of the loss, and
-    DDP's mean over ranks makes it exactly the gradient of one process that holds the whole batch.
-
-    Args:
-        x: ``(n, ...)``, of the same shape on every rank.
-
-    Returns:
-        ``(world size * n, ...)``; ``x`` itself where there is one process.
-    """
-    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
-        return x
-    gathered: Tensor = _Gather.apply(x)
-    return gathered
-
-
-class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.count = len(x)
-        parts = [torch.empty_like(x) for _ in range(distributed.get_world_size())]
-        distributed.all_gather(parts, x.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone(memory_format=torch.contiguous_format)
-        distributed.all_reduce(total)
-        start = distributed.get_rank() * ctx.count
-        return total[start : start + ctx.count]
-
-
 def _spheres(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Check, scale to unit length in float32 and gather."""
     if first.ndim != 2 or first.shape != second.shape:
@@ -330,6 +336,16 @@ def _spheres(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     if len(x) < 2:
         raise SoundalikeError("a contrastive objective needs at least 2 pairs in a batch, or nothing is different.")
     return x, y
+
+
+def _same(identity: Tensor | None, count: int) -> Tensor | None:
+    """Which pairs of all ranks are of one identity, bool (count, count); None where all are of others."""
+    if identity is None:
+        return None
+    own = gather(identity)
+    if len(own) != count:
+        raise SoundalikeError(f"an objective takes an identity for each of {count} pairs, not {len(own)}.")
+    return own[:, None] == own
 
 
 def _without_diagonal(matrix: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import json
 import logging
 import platform
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from soundalike.core.device import choose_device, engine_precision, is_first_process, ranks
+from soundalike.core.device import choose_device, engine_precision, is_first_process, processes_here, ranks
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import FULL, holds_parts_alone, make_folder, remove_parts, write_whole
 from soundalike.core.memory import keep_freed_memory
@@ -28,6 +29,7 @@ from soundalike.data.training_clips import TrainingClips, heard_clips
 from soundalike.model.model import SoundModel
 from soundalike.model.recipe import Recipe
 from soundalike.model.stored import INCONSISTENT
+from soundalike.nn.loss import Supervised
 from soundalike.train.callbacks import Checkpoints, CompiledRendering, PairExamples, Stop
 from soundalike.train.checkpoint import CHECKPOINT, SafeCheckpoints, not_of_this_run
 from soundalike.train.progress import TrainingProgress
@@ -85,6 +87,9 @@ def pretrain(
         if checkpoint is not None and is_first_process():
             _check_clips(out, clips)
     learner = Learner(recipe, clips)
+    if not quiet and is_first_process() and not isinstance(learner.objective, Supervised):  # which contrasts nothing
+        _note_repeats(learner, ranks(device))
+        _note_identical(learner)
     if start is not None and checkpoint is None:
         learner.encoder.load_state_dict(start.encoder.state_dict())
     if is_first_process():
@@ -113,6 +118,28 @@ def pretrain(
         SoundModel(recipe, learner.parts, summary(trainer, learner), classes, heard).save(out / MODEL)
         write_whole(out / TIMING, json.dumps(_timing(trainer, learner)) + "\n", "how long the run took")
     return out / MODEL
+
+
+def _note_repeats(learner: Learner, count: int) -> None:
+    """Says where a batch is larger than the set of recordings that it shows."""
+    pairs, clips = learner.training_settings.batch_size * count, learner.views.pairs_per_epoch
+    if clips is not None and pairs > clips:
+        print(
+            f"note: a batch of {pairs} pairs shows a clip more than once, since {clips} pairs show them all; pairs of "
+            f"one clip are not driven apart. --batch-size {max(2, clips // count)} shows each once at most.",
+            file=sys.stderr,
+        )
+
+
+def _note_identical(learner: Learner) -> None:
+    """Says where some pairs are two identical views, from which nothing is learned."""
+    share = learner.views.identical_share
+    if share >= 0.005:
+        print(
+            f"note: about {100 * share:.0f} % of pairs are two identical views, since no augmentation changes them "
+            "(identical in the logs); --views.at_least_one true changes one.",
+            file=sys.stderr,
+        )
 
 
 def _check_held_out(clips: TrainingClips, before: np.ndarray) -> None:
@@ -164,7 +191,7 @@ def _trainer(learner: Learner, out: Path, device: str, callbacks: list[Callback]
     steps = settings.total_steps(ranks(device))
     options: dict[str, Any] = {
         "accelerator": {"cpu": "cpu", "cuda": "gpu"}[device],
-        "devices": 1 if device == "cpu" else "auto",
+        "devices": processes_here() if device == "cpu" else "auto",
         "precision": engine_precision(settings.precision, device),
         "max_epochs": -1,  # sounds that never repeat have no epochs; a sitting counts as one
         "max_steps": steps or -1,

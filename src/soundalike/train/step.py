@@ -115,7 +115,12 @@ class Learner(LightningModule):
                     if known is not None:
                         kept.append(known.to(self.device))
         label, identity = (torch.cat(kept) if kept else None for kept in (labels, identities))
-        return Inputs(torch.cat((*firsts, *seconds)), label, identity, together(targets))
+        both = torch.cat((*firsts, *seconds))
+        identical = None
+        if self.views.names_identities:  # a synthesizer's two views of a patch never are
+            first, second = both.flatten(1).chunk(2)
+            identical = (first == second).all(1).float().mean()
+        return Inputs(both, label, identity, together(targets), identical)
 
     def loss(self, indices: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the pairs with these indices (n,), and its parts."""
@@ -126,6 +131,8 @@ class Learner(LightningModule):
             of_targets, more = self.prediction.loss(last, inputs.targets)
             parts = {**parts, "targets": of_targets.detach(), **more}
             loss = loss + of_targets
+        if inputs.identical is not None:
+            parts = {**parts, "identical": inputs.identical}
         return loss, parts
 
     def _contrast(self, last: Tensor, inputs: Inputs, indices: Tensor) -> Losses:
@@ -158,7 +165,7 @@ class Learner(LightningModule):
         frames = len(outputs) // len(last)
         if identity is not None and frames > 1:  # a frame's positives are the same frames of the other takes
             identity = (identity[:, None] * frames + torch.arange(frames, device=identity.device)).flatten()
-        own = {"identity": identity} if self.objective.takes_identities else {}
+        own = {"identity": identity} if self.objective.knows_identities else {}
         losses: Losses = self.objective(*outputs.chunk(2), logits, label, **own)
         return losses
 
@@ -194,6 +201,8 @@ class Inputs(NamedTuple):
     """As `Batch` has it."""
     targets: dict[str, Target]
     """Of the same 2n views, where they are predicted."""
+    identical: Tensor | None = None
+    """Part of the pairs whose views have the same features, where views are of recordings."""
 
 
 class Clock:

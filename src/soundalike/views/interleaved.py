@@ -54,6 +54,7 @@ class InterleavedViews(Views):
         self.sources: dict[str, Views] = dict(sources)
         self.members = ModuleDict(self.sources)
         self.takes = max(views.takes for views in self.sources.values())
+        self.names_identities = any(views.names_identities for views in self.sources.values())
         self.interleave = interleave
         self._specs: dict[str, TargetSpec] = {}
         lengths: dict[str, int] = {}
@@ -98,6 +99,12 @@ class InterleavedViews(Views):
             if views.pairs_per_epoch is not None:
                 return self.interleave.pairs_for(source, views.pairs_per_epoch)
         return None
+
+    @property
+    def identical_share(self) -> float:
+        """As `Views.identical_share`, of all sources together."""
+        shares = zip(self.interleave.counts, self.sources.values(), strict=True)
+        return sum(count * views.identical_share for count, views in shares) / sum(self.interleave.counts)
 
     def family_of(self, indices: Tensor) -> Tensor:
         """As `Views.family_of`."""
@@ -184,9 +191,9 @@ class InterleavedViews(Views):
         label, identity, known = batch.label, batch.identity, dict(batch.targets)
         if self.classes and label is None:
             label = torch.full((count,), -1)
-        if self.takes > 2:
+        if self.takes > 2 or self.names_identities:
             identity = on_device(part.indices, self.schedule.device) if identity is None else identity
-            identity = identity * len(self.sources) + part.source
+            identity = identity.to(self.schedule.device) * len(self.sources) + part.source
         if targets:
             others = [spec for spec in self.target_specs if spec.name not in known]
             known |= unknown(others, 2 * count, self.seconds, self.schedule.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -74,6 +75,8 @@ class RecordedViews(Views):
         layers: segments that are laid together.
         labelled: part of the pairs that show a clip whose label is seen, in [0, 1]; clips with and without labels then
             come in epochs of their own. Without it all clips come equally often, and so few labels are rarely seen.
+        at_least_one: whether one view is augmented at the least; otherwise two views that no augmentation changes are
+            the same sound.
         augment: augmentations of each view's audio, as `Views` takes them.
         augment_features: of each view's features.
 
@@ -82,6 +85,7 @@ class RecordedViews(Views):
     """
 
     place: Tensor
+    names_identities = True
 
     def __init__(
         self,
@@ -91,6 +95,7 @@ class RecordedViews(Views):
         crop: str = "start",
         layers: int = 2,
         labelled: float | None = None,
+        at_least_one: bool = False,
         augment: list[Any] | None = None,
         augment_features: list[Any] | None = None,
     ) -> None:
@@ -106,6 +111,13 @@ class RecordedViews(Views):
                 f"views.pair is {pair!r} without an augmentation, so both views would be the same sound: give "
                 f"views.augment, or views.pair jitter."
             )
+        if not isinstance(at_least_one, bool):
+            raise SoundalikeError(f"views.at_least_one is {at_least_one!r}: give true or false.")
+        if at_least_one and (self.augmentation is None or self.augmentation.left_alone == 1.0):
+            raise SoundalikeError("views.at_least_one is true, and nothing changes a view: give views.augment.")
+        self.at_least_one = at_least_one
+        if len(clips) < 2:
+            raise SoundalikeError("recordings: there is one clip only, and nothing to tell it from: give two or more.")
         self.clips, self.samples, self.pair, self.crop, self.layers = clips, samples, pair, crop, layers
         self.lengths, self.labels = clips.lengths, clips.labels
         short = int((self.lengths <= samples).sum())
@@ -139,14 +151,22 @@ class RecordedViews(Views):
             return len(self.clips)
         return self._interleave.pairs_for(1, len(self._of_kinds[1].members)) or len(self.clips)
 
+    @property
+    def identical_share(self) -> float:
+        """As `Views.identical_share`: neither view is changed, and both show one place of a clip."""
+        if self.at_least_one or self.pair == "jitter":
+            return 0.0
+        kinds = (each for each in (self.augmentation, self.feature_augmentation) if each is not None)
+        return math.prod(each.left_alone**2 for each in kinds)
+
     def batch(self, seed: int, indices: Tensor, targets: bool = False) -> Batch:
-        """As `Views.batch`; nothing but the label is known of a recording."""
+        """As `Views.batch`; of a recording its label is known, and that another pair shows it too."""
         indices = indices.cpu()
         clip = self.clip_of(seed, indices)
         first, second = self._cuts(seed, indices, clip)
         audio = torch.cat((first, second)).to(self.place.device)  # (2n, samples)
         first, second = self._augmented(audio, seed, indices).chunk(2)
-        return Batch(first, second, self.labels[clip])
+        return Batch(first, second, self.labels[clip], clip)
 
     def clip_of(self, seed: int, indices: Tensor) -> Tensor:
         """Which clip each pair shows, int64 (n,)."""

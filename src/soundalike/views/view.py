@@ -57,6 +57,11 @@ class Views(nn.Module):
 
     takes = 2
     """Views of one identity that are in the stream, in a row."""
+    names_identities = False
+    """Whether batches say which pairs are of one identity where it has no more than two takes in a row: two pairs of
+    one recording are."""
+    at_least_one = False
+    """Whether one view of a pair is augmented at the least."""
     own_heads: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     """For each family with a head of its own the arguments in which that differs from the recipe's head."""
 
@@ -99,6 +104,11 @@ class Views(nn.Module):
     def classes(self) -> list[str]:
         """Names of the classes that labels count; none where there are no recordings."""
         return []
+
+    @property
+    def identical_share(self) -> float:
+        """The part of the pairs that are expected to be two identical views."""
+        return 0.0
 
     def clip_of(self, seed: int, indices: Tensor) -> Tensor:
         """Which clip each pair shows, int64 (n,); -1 where its sound is synthetic."""
@@ -164,8 +174,9 @@ class Views(nn.Module):
         """Audio (2n, samples) of all first, then of all second views, augmented."""
         if self.augmentation is None:
             return audio
+        uniform = self._drawn(self.augmentation, self._audio_streams, seed, indices, audio)
         return self.augmentation(
-            audio, uniform=self._drawn(self.augmentation, self._audio_streams, seed, indices, audio)
+            audio, uniform=self.augmentation.changing_one(uniform) if self.at_least_one else uniform
         )
 
     @staticmethod

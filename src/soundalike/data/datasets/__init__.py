@@ -5,7 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from soundalike.core.errors import SoundalikeError, nearest
-from soundalike.data.datasets import esc50, folder, fsdd, manifest, nsynth, speech_commands, urbansound8k
+from soundalike.data.datasets import (
+    crema_d,
+    esc50,
+    folder,
+    fsd50k,
+    fsdd,
+    hear,
+    libricount,
+    manifest,
+    nsynth,
+    speech_commands,
+    urbansound8k,
+    vggsound,
+    vivae,
+    vocal_imitation,
+)
 from soundalike.data.datasets.table import Dataset, Reader, Split
 
 __all__ = ["TASKS", "Dataset", "Reader", "Split", "read"]
@@ -19,6 +34,13 @@ TASKS: dict[str, Reader] = {
     "nsynth-family": Reader(nsynth.read_family, nsynth.holds, nsynth.LAYOUT),
     "nsynth-pitch": Reader(nsynth.read_pitch, nsynth.holds, nsynth.LAYOUT),
     "urbansound8k": Reader(urbansound8k.read, urbansound8k.holds, urbansound8k.LAYOUT),
+    "crema-d": Reader(crema_d.read, crema_d.holds, crema_d.LAYOUT),
+    "vivae": Reader(vivae.read, vivae.holds, vivae.LAYOUT),
+    "fsd50k": Reader(fsd50k.read, fsd50k.holds, fsd50k.LAYOUT),
+    "vocal-imitation": Reader(vocal_imitation.read, vocal_imitation.holds, vocal_imitation.LAYOUT),
+    "libricount": Reader(libricount.read, libricount.holds, libricount.LAYOUT),
+    "vggsound": Reader(vggsound.read, vggsound.holds, vggsound.LAYOUT),
+    "hear": Reader(hear.read, hear.holds, hear.LAYOUT),
     "fsdd": Reader(fsdd.read, fsdd.holds, fsdd.LAYOUT),
     "folder": Reader(folder.read, folder.holds, folder.LAYOUT, nested=False),
     "manifest": Reader(manifest.read, manifest.holds, manifest.LAYOUT, nested=False, file=True),

@@ -17,8 +17,8 @@ _SEED = 0
 _TRIES = 20
 
 
-def grouped_folds(labels: Sequence[str], groups: Sequence[str]) -> list[int] | None:
-    """A fold from 1 per clip such that no training part lacks a class, or None if groups do not allow it.
+def grouped_folds(labels: Sequence[str], groups: Sequence[str], most: int = _MOST_FOLDS) -> list[int] | None:
+    """A fold from 1 to at most ``most`` per clip such that no training part lacks a class, or None if groups forbid.
 
     The assignment is greedy: where it leaves a class out of some training part, other shuffles are tried, and
     of those that serve the one is taken in which the fewest classes lack in test parts.
@@ -30,7 +30,7 @@ def grouped_folds(labels: Sequence[str], groups: Sequence[str]) -> list[int] | N
         groups_of[label].add(group)
     smallest = min(len(of_class) for of_class in groups_of.values())
     classes = np.unique(labels, return_inverse=True)[1]
-    for count in range(min(_MOST_FOLDS, smallest), 1, -1):
+    for count in range(min(most, smallest), 1, -1):
         best: tuple[int, list[int]] | None = None
         for seed in range(_SEED, _SEED + _TRIES):
             splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
@@ -50,11 +50,11 @@ def grouped_folds(labels: Sequence[str], groups: Sequence[str]) -> list[int] | N
     return None
 
 
-def stratified_folds(labels: Sequence[str]) -> list[int]:
-    """A fold from 1 per clip, each with its share of every class; a class needs at least 2 clips."""
+def stratified_folds(labels: Sequence[str], most: int = _MOST_FOLDS) -> list[int]:
+    """A fold from 1 to at most ``most`` per clip, each with its share of every class, which needs 2 clips or more."""
     from sklearn.model_selection import StratifiedKFold
 
-    count = min(_MOST_FOLDS, *Counter(labels).values())
+    count = min(most, *Counter(labels).values())
     folds = np.zeros(len(labels), dtype=int)
     splitter = StratifiedKFold(count, shuffle=True, random_state=_SEED)
     for number, (_, test) in enumerate(splitter.split(np.zeros(len(labels)), labels), start=1):

@@ -1,20 +1,10 @@
 """A plain table of clips (path, label and, where known, fold, group, split): any other published data set.
 
-A data set with speakers in its file names takes a few lines. CREMA-D (``1001_DFA_ANG_XX.wav``: speaker, sentence,
-emotion, level) has no official split; its folds are made by speaker::
-
-    import pandas as pd
-    from pathlib import Path
-
-    table = pd.DataFrame({"path": sorted(Path("CREMA-D/AudioWAV").glob("*.wav"))})
-    fields = table["path"].map(lambda path: path.stem.split("_"))
-    table["label"], table["group"] = fields.str[2], fields.str[0]
-    table["path"] = table["path"].map(lambda path: path.relative_to("CREMA-D"))
-    table.to_csv("CREMA-D/crema-d.csv", index=False)
-
-VocalSound (``m0001_0_cough.wav``: speaker, session, sound) has lists of its own::
+A data set with lists of its own takes a few lines. VocalSound (``m0001_0_cough.wav``: speaker, session, sound)::
 
     import json
+    import pandas as pd
+    from pathlib import Path
 
     rows = []
     for split, name in {"train": "tr", "validation": "val", "test": "te"}.items():

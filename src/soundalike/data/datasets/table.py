@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
@@ -13,6 +13,8 @@ from soundalike.audio.segment import Segment, Sound, file_of
 from soundalike.core.errors import SoundalikeError
 
 SPLITS = ("train", "validation", "test")
+ACCURACY, MEAN_AVERAGE_PRECISION = "accuracy", "mean average precision"
+METRICS = (ACCURACY, MEAN_AVERAGE_PRECISION)
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,11 @@ class Clip:
 
     Attributes:
         sound: its file, or the segment of a file that it is.
-        label: what it is a sound of.
+        label: what it is a sound of; of several labels the first.
         group: name that it shares with the clips that must stay with it, such as one speaker's.
         fold: from 1; 0 where the data set has lists instead.
         split: of ``SPLITS``; empty where the data set has folds.
+        labels: all of its labels, where clips of the data set may have several; empty otherwise.
     """
 
     sound: Sound
@@ -49,6 +52,7 @@ class Clip:
     group: str
     fold: int = 0
     split: str = ""
+    labels: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -65,14 +69,18 @@ class Dataset:
         clips: the clips; their places are the row numbers, from 0. All have a fold, or all have a split.
         protocol: one sentence on how the folds or lists are made.
         missing: how many clips the data set's own table lists that are not on disk, and so not in ``clips``.
+        metric: what the task is scored by, one of ``METRICS``; always the second where clips have several labels.
     """
 
     name: str
     clips: tuple[Clip, ...]
     protocol: str
     missing: int = 0
+    metric: str = ACCURACY
 
     def __post_init__(self) -> None:
+        if self.several and self.metric != MEAN_AVERAGE_PRECISION:
+            raise ValueError("clips with several labels are scored by their mean average precision")
         if len(self.classes) < 2:
             raise SoundalikeError(f"{self.name}: at least two classes are needed, there is {len(self.classes)}.")
         for split in self.splits():
@@ -97,8 +105,22 @@ class Dataset:
 
     @property
     def labels(self) -> np.ndarray:
-        """The label of every clip (n,), strings."""
+        """The label of every clip (n,), strings; the first of its labels where clips have several."""
         return np.array([clip.label for clip in self.clips], dtype=str)
+
+    @property
+    def several(self) -> bool:
+        """Whether a clip may have several labels."""
+        return any(clip.labels for clip in self.clips)
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Whether a clip has a label, bool (n, classes), classes in the order of ``classes``."""
+        number = {label: column for column, label in enumerate(self.classes)}
+        found = np.zeros((len(self.clips), len(number)), bool)
+        for row, clip in enumerate(self.clips):
+            found[row, [number[label] for label in clip.labels or (clip.label,)]] = True
+        return found
 
     @property
     def groups(self) -> np.ndarray:
@@ -108,7 +130,7 @@ class Dataset:
     @property
     def classes(self) -> list[str]:
         """The labels that occur, sorted."""
-        return sorted({clip.label for clip in self.clips})
+        return sorted({label for clip in self.clips for label in clip.labels or (clip.label,)})
 
     def splits(self) -> Iterator[Split]:
         """One ``Split`` per fold, the fold being its test part; or the one official split of the data set."""
@@ -186,20 +208,28 @@ def build(
     protocol: str,
     *,
     paths: Iterable[Sound],
-    labels: Iterable[str],
+    labels: Iterable[str] | Iterable[Sequence[str]],
     groups: Iterable[str],
     folds: Iterable[int] | None = None,
     splits: Iterable[str] | None = None,
     missing: int = 0,
+    metric: str = ACCURACY,
+    several: bool = False,
 ) -> Dataset:
-    """A ``Dataset`` from its columns; give ``folds`` or ``splits``, not both."""
+    """A ``Dataset`` from its columns; give ``folds`` or ``splits``, not both.
+
+    Where ``several``, ``labels`` are sequences of at least one label each.
+    """
     sounds = list(paths)
+    sets = [tuple(map(str, of_clip)) for of_clip in labels] if several else [()] * len(sounds)
     made = zip(
         sounds,
-        map(str, labels),
+        (of_clip[0] for of_clip in sets) if several else map(str, labels),
         map(str, groups),
         repeat(0, len(sounds)) if folds is None else map(int, folds),
         repeat("", len(sounds)) if splits is None else splits,
+        sets,
         strict=True,
     )
-    return Dataset(name, tuple(Clip(*cells) for cells in made), protocol, missing)
+    clips = tuple(Clip(*cells) for cells in made)
+    return Dataset(name, clips, protocol, missing, MEAN_AVERAGE_PRECISION if several else metric)

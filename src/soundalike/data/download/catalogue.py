@@ -1,4 +1,4 @@
-"""The data sets that can be downloaded: addresses, sizes, licences and checksums, and where each of these is from."""
+"""Published data sets: addresses, sizes, licences and checksums, and where each of these is from."""
 
 from __future__ import annotations
 
@@ -50,6 +50,29 @@ class Archive:
     def file(self) -> str:
         """The name of the archive on disk: unlike the address's, it says what the archive is."""
         return f"{self.folder.rsplit('/', 1)[-1]}.{'zip' if self.address.endswith('.zip') else 'tar.gz'}"
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """A data set that has no one archive with a published checksum, so that its user downloads it.
+
+    Args:
+        name: what it is called.
+        title: what it holds, in a few words.
+        clips: how many recordings.
+        tasks: the values of ``--task`` that it serves.
+        licence: of the recordings.
+        page: the official address.
+        why: why it is not downloaded.
+    """
+
+    name: str
+    title: str
+    clips: int
+    tasks: tuple[str, ...]
+    licence: str
+    page: str
+    why: str
 
 
 _SPEECH = "CC BY 4.0"
@@ -172,20 +195,93 @@ _ALL = (
 )
 CATALOGUE: dict[str, Archive] = {archive.name: archive for archive in _ALL}
 
+_BY_HAND = (
+    ByHand(
+        name="crema-d",
+        title="CREMA-D: twelve sentences spoken in six emotions by 91 actors",
+        clips=7_442,
+        tasks=("crema-d",),
+        licence="Open Database License",
+        page="https://github.com/CheyneyComputerScience/CREMA-D",
+        why="it lies in Git LFS",
+    ),
+    ByHand(
+        name="vivae",
+        title="VIVAE: emotions voiced without words, 11 speakers",
+        clips=1_085,
+        tasks=("vivae",),
+        licence="CC BY-NC 4.0",
+        page="https://zenodo.org/records/4066235",
+        why="no checksum of its archive is known to this version",
+    ),
+    ByHand(
+        name="fsd50k",
+        title="FSD50K: sounds of Freesound, several labels a clip",
+        clips=51_197,
+        tasks=("fsd50k",),
+        licence="CC BY 4.0 (clips: their own)",
+        page="https://zenodo.org/records/4060432",
+        why="it is a zip archive in eight parts",
+    ),
+    ByHand(
+        name="vocal-imitation",
+        title="Vocal Imitation Set: 302 sounds by voice",
+        clips=5_601,
+        tasks=("vocal-imitation",),
+        licence="CC BY 4.0 (originals: their own)",
+        page="https://zenodo.org/records/1340763",
+        why="the size of its archive is not known to this version",
+    ),
+    ByHand(
+        name="libricount",
+        title="LibriCount: 0 to 10 speakers at once, 5 s each",
+        clips=5_720,
+        tasks=("libricount",),
+        licence="CC BY 4.0",
+        page="https://zenodo.org/records/1216072",
+        why="the size of its archive is not known to this version",
+    ),
+    ByHand(
+        name="hear",
+        title="HEAR: 19 tasks in one layout, such as NSynth pitch 5 h",
+        clips=0,
+        tasks=("hear",),
+        licence="each its own",
+        page="https://zenodo.org/records/5887964",
+        why="it has an archive for each of its 19 tasks",
+    ),
+    ByHand(
+        name="vggsound",
+        title="VGGSound: 10 s each of videos, 309 classes",
+        clips=199_176,
+        tasks=("vggsound",),
+        licence="CC BY 4.0 (the list; each video its own)",
+        page="https://www.robots.ox.ac.uk/~vgg/data/vggsound/",
+        why="only its list is published, and the videos lie elsewhere",
+    ),
+)
+BY_HAND: dict[str, ByHand] = {one.name: one for one in _BY_HAND}
+
 
 def find(name: str) -> Archive:
     """The archive of that name.
 
     Raises:
-        SoundalikeError: there is none, or it comes in parts.
+        SoundalikeError: there is none, it comes in parts, or it is downloaded by hand.
     """
     if name in CATALOGUE:
         return CATALOGUE[name]
+    if name in BY_HAND:
+        one = BY_HAND[name]
+        raise SoundalikeError(
+            f"{name} is not downloaded by this command, since {one.why}: get it from {one.page} and give its folder "
+            f"as --task {one.tasks[0]} --data FOLDER."
+        )
     parts = [archive for archive in CATALOGUE.values() if archive.group == name]
     if parts:
         listed = ", ".join(f"{part.name} ({amount(part.size)})" for part in parts)
         raise SoundalikeError(f"{name} comes in parts; give one or several of them: {listed}.")
-    known: Iterable[str] = CATALOGUE
+    known: Iterable[str] = (*CATALOGUE, *BY_HAND)
     raise SoundalikeError(f"unknown data set {name!r}: {nearest(name, known)}")
 
 

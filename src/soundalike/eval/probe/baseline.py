@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from soundalike.model.embed_files import Embedder
-    from soundalike.model.model import SoundModel
 
 LOG_MEL_STATISTICS = "log-mel statistics"
 UNTRAINED_ENCODER = "untrained encoder"
 BASELINES = (LOG_MEL_STATISTICS, UNTRAINED_ENCODER)
 
 
-def with_baselines(model: SoundModel, *, name: str = "model", seed: int = 0) -> dict[str, Embedder]:
-    """A model and its two baselines, ready for ``evaluate``.
+def with_baselines(models: Mapping[str, Embedder], *, seed: int = 0) -> dict[str, Embedder]:
+    """Models and their baselines, ready for ``evaluate``.
 
     Args:
-        model: the model to evaluate.
-        name: what to call it in tables.
-        seed: of the untrained encoder's weights.
+        models: what to evaluate, by its name in tables.
+        seed: of the untrained encoders' weights.
 
     Returns:
-        Name to embedder, the model first.
+        Name to embedder: the models, the log-mel statistics, and an untrained encoder for each kind of encoder and
+        read-out among those of the models that are ours.
     """
-    return {name: model, LOG_MEL_STATISTICS: LogMelStatistics(), UNTRAINED_ENCODER: model.untrained(seed)}
+    from soundalike.model.model import SoundModel
+
+    kinds: dict[str, tuple[str, SoundModel]] = {}
+    for name, model in models.items():
+        if isinstance(model, SoundModel):
+            sections = model.recipe.sections
+            parts = {part: sections.get(part) for part in ("frontend", "encoder", "readout")}
+            kinds.setdefault(repr((parts, model.size)), (name, model))
+    named = {
+        UNTRAINED_ENCODER if len(kinds) == 1 else f"{UNTRAINED_ENCODER} of {name}": model.untrained(seed)
+        for name, model in kinds.values()
+    }
+    return {**models, LOG_MEL_STATISTICS: LogMelStatistics(), **named}
+
+
+def is_baseline(name: str) -> bool:
+    """Whether a representation is a baseline by its name, as `with_baselines` gives it."""
+    return name == LOG_MEL_STATISTICS or name.startswith(UNTRAINED_ENCODER)
 
 
 class LogMelStatistics:

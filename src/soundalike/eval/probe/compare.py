@@ -17,10 +17,10 @@ class Margin:
 
     Attributes:
         baseline: its name.
-        points: mean accuracy of the model minus that of the baseline, in percentage points, as printed.
-        folds_won: folds in which the model has the higher accuracy.
+        points: mean score of the model minus that of the baseline, in percentage points, as printed.
+        folds_won: folds in which the model has the higher score.
         folds: number of folds.
-        p: how often chance alone would tell the two apart at least as much, see ``mcnemar``.
+        p: how often chance alone would tell the two apart at least as much, see ``mcnemar`` and ``signed_rank``.
     """
 
     baseline: str
@@ -71,9 +71,9 @@ def compare_to_baselines(
     margins = []
     for baseline in (name for name in others if name in baselines):
         mine, its = scores[model].probes[probe], scores[baseline].probes[probe]
-        won = sum(a.accuracy > b.accuracy for a, b in zip(mine.folds, its.folds, strict=True))
+        won = sum(a.score > b.score for a, b in zip(mine.folds, its.folds, strict=True))
         points = round(100 * (mine.mean - its.mean), 1)
-        margins.append(Margin(baseline, points, won, len(mine.folds), mcnemar(mine, its)))
+        margins.append(Margin(baseline, points, won, len(mine.folds), chance(mine, its)))
     if not margins:
         return Comparison(None, False, "No baseline was evaluated.", margins)
     beats = all(margin.points > 0 for margin in margins)
@@ -81,6 +81,28 @@ def compare_to_baselines(
     name = {1: "the baseline", 2: "both baselines"}.get(len(margins), "all baselines")
     verdict = f"Beats {name}" if clear else f"Beats {name}, but not clearly" if beats else f"Does not beat {name}"
     return Comparison(beats, clear, f"{verdict}: {', '.join(map(_in_words, margins))}.", margins)
+
+
+def chance(one: ProbeScore, other: ProbeScore) -> float:
+    """How often chance alone would tell two scores on the same clips apart at least as much."""
+    return signed_rank(one, other) if one.average_precision else mcnemar(one, other)
+
+
+def signed_rank(one: ProbeScore, other: ProbeScore) -> float:
+    """Wilcoxon's signed-rank test (1945), two-sided, of the average precisions of the classes.
+
+    Args:
+        one: scores by mean average precision.
+        other: scores on the same clips.
+
+    Returns:
+        The probability of ranks at least as uneven where neither is better; 1 where no class differs.
+    """
+    from scipy.stats import wilcoxon  # type: ignore[import-untyped]
+
+    pairs = zip(one.average_precision, other.average_precision, strict=True)
+    differences = [a - b for a, b in pairs if a is not None and b is not None]
+    return float(wilcoxon(differences).pvalue) if any(differences) else 1.0
 
 
 def mcnemar(one: ProbeScore, other: ProbeScore) -> float:
@@ -95,7 +117,7 @@ def mcnemar(one: ProbeScore, other: ProbeScore) -> float:
     Returns:
         The probability that a fair coin divides those clips at least as unevenly.
     """
-    from scipy.stats import binomtest  # type: ignore[import-untyped]
+    from scipy.stats import binomtest
 
     truth = one.predictions.label
     first = [answer == label for answer, label in zip(one.predictions.predicted, truth, strict=True)]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from soundalike.audio.segment import Segment, Sound, file_of
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import make_folder, write_whole
-from soundalike.eval.probe.baseline import BASELINES
+from soundalike.eval.probe.baseline import is_baseline
 from soundalike.eval.probe.compare import Comparison, compare_to_baselines
 from soundalike.eval.probe.projection import Projection, project
 from soundalike.eval.probe.score import PROBES, TaskScore, check_probes, score
@@ -46,7 +46,7 @@ class TaskResult:
         notes: files that are not whole but took part, as (path, what is wrong).
         missing: clips that the data set lists and that are not on disk.
         scores: representation to score, the model first.
-        comparison: of the model with the baselines, by the first probe.
+        comparisons: of each model with the baselines, by the first probe.
         projection: a map of the model's embeddings.
         seconds: what embedding and scoring took, in seconds.
     """
@@ -60,9 +60,14 @@ class TaskResult:
     notes: list[tuple[str, str]]
     missing: int
     scores: dict[str, TaskScore]
-    comparison: Comparison
+    comparisons: dict[str, Comparison]
     projection: Projection
     seconds: dict[str, float]
+
+    @property
+    def comparison(self) -> Comparison:
+        """Of the first model."""
+        return next(iter(self.comparisons.values()))
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,9 @@ class Evaluation:
     """What ``results.json`` holds.
 
     Attributes:
-        model: name of the representation that is evaluated, the first one.
+        model: name of the first representation, whose confusion and map the report shows.
         recipe: a summary of how it was made.
-        representations: names of all, the model first.
+        representations: names of all, the models first.
         baselines: names of those that are baselines.
         probes: names of the probes.
         tasks: one entry a task.
@@ -103,7 +108,7 @@ def evaluate(
     *,
     recipe: Mapping[str, Any] | None = None,
     probes: Sequence[str] = PROBES,
-    baselines: Sequence[str] = BASELINES,
+    baselines: Sequence[str] | None = None,
     seed: int = 0,
     progress: bool = True,
     overwrite: bool = False,
@@ -113,12 +118,12 @@ def evaluate(
     Every clip is decoded once. A clip that any representation cannot embed is left out for all of them, and named.
 
     Args:
-        representations: name to embedder; the first is the model, see ``with_floors`` for the others.
+        representations: name to embedder: one or several models, and their baselines (``with_baselines``).
         datasets: the tasks.
         out: folder for the two files; it is made where it does not exist.
         recipe: a summary of how the model was made, for the record; may be nested.
         probes: which to run, of ``ALL_PROBES``; the first decides the comparison with the baselines.
-        baselines: which of the representations are baselines.
+        baselines: which of the representations are baselines; None for those that are called so.
         seed: of inner folds and maps.
         progress: whether to show progress on the terminal.
         overwrite: whether results that already lie in ``out`` may be replaced.
@@ -137,13 +142,14 @@ def evaluate(
     if not 0 <= seed < 1 << 32:
         raise SoundalikeError(f"seed is {seed}: give a whole number from 0 to {(1 << 32) - 1}.")
     probes = check_probes(probes)
+    baselines = [name for name in representations if (is_baseline(name) if baselines is None else name in baselines)]
     out = _folder(Path(out), overwrite)
     tasks = [_task(representations, dataset, probes, baselines, seed, progress) for dataset in _distinct(datasets)]
     evaluation = Evaluation(
         model=next(iter(representations)),
         recipe=dict(recipe or {}),
         representations=list(representations),
-        baselines=[name for name in representations if name in baselines],
+        baselines=baselines,
         probes=list(probes),
         tasks=tasks,
         versions=_versions(),
@@ -193,7 +199,15 @@ def _task(
         notes=[(str(note.path), note.reason) for note in embedded.notes],
         missing=dataset.missing,
         scores=scores,
-        comparison=compare_to_baselines(scores, baselines=baselines, probe=probes[0]),
+        comparisons={
+            name: compare_to_baselines(
+                {name: scores[name], **{other: scores[other] for other in baselines}},
+                baselines=baselines,
+                probe=probes[0],
+            )
+            for name in scores
+            if name not in baselines or len(scores) == 1
+        },
         projection=projection,
         seconds={
             "embedding": embedding_seconds,

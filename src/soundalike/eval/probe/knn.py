@@ -39,6 +39,39 @@ def predict_knn(
         ``(m,)``. Of classes with equal votes, the first in sorted order.
     """
     classes, codes = np.unique(labels, return_inverse=True)
+    votes = votes_knn(
+        train,
+        codes[:, None] == np.arange(len(classes)),
+        test,
+        neighbours=neighbours,
+        temperature=temperature,
+        standardise=standardise,
+    )
+    return classes[votes.argmax(1)]
+
+
+def votes_knn(
+    train: np.ndarray,
+    targets: np.ndarray,
+    test: np.ndarray,
+    *,
+    neighbours: int = NEIGHBOURS,
+    temperature: float = TEMPERATURE,
+    standardise: bool = True,
+) -> np.ndarray:
+    """The part of the vote of the nearest training embeddings that each class gets.
+
+    Args:
+        train: training embeddings, ``(n, D)``.
+        targets: which classes each of them has, bool ``(n, classes)``: one, or several.
+        test: embeddings to label, ``(m, D)``.
+        neighbours: as in `predict_knn`, which tells how they vote.
+        temperature: as there.
+        standardise: as there.
+
+    Returns:
+        In [0, 1], ``(m, classes)``; a neighbour with several classes votes for each of them.
+    """
     train = np.asarray(train, dtype=np.float32)
     test = np.asarray(test, dtype=np.float32)
     if standardise:
@@ -46,15 +79,15 @@ def predict_knn(
         train, test = (train - mean) * scale, (test - mean) * scale
     train, test = _unit(train), _unit(test)
     count = min(neighbours, len(train))
-    predicted = np.empty(len(test), dtype=np.intp)
+    votes = np.zeros((len(test), targets.shape[1]))
     for start in range(0, len(test), _BLOCK):
         cosine = test[start : start + _BLOCK] @ train.T  # (block, n)
         nearest = np.argpartition(-cosine, count - 1, axis=1)[:, :count]
         weight = np.exp(np.take_along_axis(cosine, nearest, axis=1).astype(np.float64) / temperature)
-        votes = np.zeros((len(cosine), len(classes)))
-        np.add.at(votes, (np.arange(len(cosine))[:, None], codes[nearest]), weight)
-        predicted[start : start + _BLOCK] = votes.argmax(1)
-    return classes[predicted]
+        for place in range(count):
+            votes[start : start + _BLOCK] += weight[:, place, None] * targets[nearest[:, place]]
+        votes[start : start + _BLOCK] /= weight.sum(1, keepdims=True)
+    return votes
 
 
 def _unit(features: np.ndarray) -> np.ndarray:

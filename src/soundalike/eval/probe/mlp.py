@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from soundalike.eval.probe.linear import class_indices, inner_splits, standardisation
+from soundalike.eval.probe.several import inner_splits_several, mean_average_precision
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +79,9 @@ def fit_mlp(
 
     Args:
         features: training embeddings, ``(n, D)``.
-        labels: their labels, ``(n,)``.
+        labels: their labels, ``(n,)``; or, of several labels a clip, which of the classes each has, bool
+            ``(n, classes)``: then the loss is that of each class by itself, the epoch is chosen by the mean average
+            precision, and the probe's classes are numbers.
         groups: what must not be split between inner folds, ``(n,)``; without it, or where no two rows share a
             group, the folds are stratified by class only.
         validation: embeddings and labels that choose the number of epochs instead of inner folds.
@@ -90,20 +93,24 @@ def fit_mlp(
         The fitted probe. With nothing to choose by, it has seen the rows ``EPOCHS`` times.
     """
     features = np.asarray(features, dtype=np.float32)
-    classes, codes = np.unique(labels, return_inverse=True)
+    several = np.ndim(labels) == 2
+    classes, codes = (np.arange(labels.shape[1]), labels) if several else np.unique(labels, return_inverse=True)
     mean, scale = standardisation(features)
     if len(classes) == 1 or not scale.any():
-        bias = np.log(np.bincount(codes) / len(codes)).astype(np.float32)  # the most frequent class for all
+        shares = codes.mean(0) if several else np.bincount(codes) / len(codes)
+        bias = np.log(np.maximum(shares, 1e-12)).astype(np.float32)  # the most frequent class for all
         flat = [np.zeros(shape, np.float32) for shape in ((features.shape[1], hidden), hidden, (hidden, len(classes)))]
         return MLPProbe(classes, mean, scale, ((flat[0], flat[1]), (flat[2], bias)), 0)
     rows = (features - mean) * scale
     with one_thread():
         if validation is not None and len(validation[1]):
             held_out = (np.asarray(validation[0], dtype=np.float32) - mean) * scale
-            parts = [(rows, codes, held_out, class_indices(np.asarray(validation[1]), classes))]
+            truth = validation[1] if several else class_indices(np.asarray(validation[1]), classes)
+            parts = [(rows, codes, held_out, truth)]
         else:
             # Inner folds share the standardisation of the whole training set: it knows no labels.
-            splits = inner_splits(codes, groups, inner_folds, seed)
+            make = inner_splits_several if several else inner_splits
+            splits = make(codes, groups, inner_folds, seed)
             parts = [(rows[train], codes[train], rows[test], codes[test]) for train, test in splits]
         epochs = _best_epoch(parts, hidden, len(classes), seed) if parts else EPOCHS
         *_, network = islice(_training(rows, codes, hidden, len(classes), seed), epochs)
@@ -125,7 +132,7 @@ def one_thread() -> Iterator[None]:
 
 
 Part = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""Training rows and codes, held-out rows and codes."""
+"""Training rows and codes, held-out rows and codes; codes are bool (n, classes) of several labels."""
 
 
 def _best_epoch(parts: list[Part], hidden: int, classes: int, seed: int) -> int:
@@ -133,11 +140,15 @@ def _best_epoch(parts: list[Part], hidden: int, classes: int, seed: int) -> int:
     import torch
 
     training = [_training(rows, codes, hidden, classes, seed) for rows, codes, _, _ in parts]
-    best, chosen = (-1, 0.0), 0
+    best, chosen = (-1.0, 0.0), 0
     for epoch in range(1, EPOCHS + 1):
-        right, loss = 0, 0.0
+        right, loss = 0.0, 0.0
         for networks, (_, _, rows, truth) in zip(training, parts, strict=True):
-            likelihoods = next(networks)(torch.from_numpy(rows)).log_softmax(1).numpy()
+            logits = next(networks)(torch.from_numpy(rows))
+            if truth.ndim == 2:
+                right += mean_average_precision(truth, logits.numpy())
+                continue
+            likelihoods = logits.log_softmax(1).numpy()
             # a label that training does not know is never right
             true = np.where(truth >= 0, likelihoods[np.arange(len(truth)), truth], -np.inf)
             right += int((likelihoods.argmax(1) == truth).sum())
@@ -158,7 +169,8 @@ def _training(rows: np.ndarray, codes: np.ndarray, hidden: int, classes: int, se
     from soundalike.nn.encoder import initialise
 
     generator = torch.Generator().manual_seed(seed)
-    x, y = torch.from_numpy(rows), torch.from_numpy(codes)
+    several = codes.ndim == 2
+    x, y = torch.from_numpy(rows), torch.from_numpy(codes.astype(np.float32) if several else codes)
     network = nn.Sequential(
         nn.utils.skip_init(nn.Linear, x.shape[1], hidden), nn.ReLU(), nn.utils.skip_init(nn.Linear, hidden, classes)
     )
@@ -173,7 +185,11 @@ def _training(rows: np.ndarray, codes: np.ndarray, hidden: int, classes: int, se
         with torch.enable_grad():
             for some in _batches(len(x), batch, generator):
                 optimizer.zero_grad()
-                functional.cross_entropy(network(x[some]), y[some]).backward()
+                if several:
+                    summed = functional.binary_cross_entropy_with_logits(network(x[some]), y[some], reduction="sum")
+                    (summed / len(some)).backward()
+                else:
+                    functional.cross_entropy(network(x[some]), y[some]).backward()
                 optimizer.step()
                 steps += 1
                 for average, latest in zip(mean, now, strict=True):

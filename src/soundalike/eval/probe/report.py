@@ -12,8 +12,8 @@ from soundalike.eval.probe.evaluate import Evaluation, TaskResult
 from soundalike.eval.probe.figures import confused_pairs, confusion_table, embedding_map, map_rules, symbols
 from soundalike.eval.probe.knn import NEIGHBOURS
 from soundalike.eval.probe.mlp import HIDDEN
-from soundalike.eval.probe.score import ProbeScore
-from soundalike.eval.probe.table import PROBE_TITLES, best
+from soundalike.eval.probe.score import ProbeScore, TaskScore
+from soundalike.eval.probe.table import PROBE_TITLES, best, metrics
 
 _SHORT = {"linear": "linear", "knn": "kNN", "mlp": "MLP"}
 _PROBES = {
@@ -41,7 +41,8 @@ def report_html(evaluation: Evaluation) -> str:
     """
     classes = max(len(score.classes) for task in evaluation.tasks for score in task.scores.values())
     style = files("soundalike.eval.probe").joinpath("report.css").read_text(encoding="utf-8")
-    title = f"Evaluation of {escape(evaluation.model)}"
+    models = [name for name in evaluation.representations if name not in evaluation.baselines]
+    title = f"Evaluation of {escape(', '.join(models) or evaluation.model)}"
     versions = " · ".join(f"{escape(name)} {escape(number)}" for name, number in evaluation.versions.items())
     sections = "".join(_task(evaluation, task) for task in evaluation.tasks)
     return f"""<!DOCTYPE html>
@@ -75,13 +76,15 @@ def report_html(evaluation: Evaluation) -> str:
 def _verdicts(evaluation: Evaluation) -> str:
     items = []
     for task in evaluation.tasks:
-        kind, mark = {True: ("", "≈"), False: ("no", "✗"), None: ("", "–")}[task.comparison.beats]
-        if task.comparison.clear:
-            kind, mark = "yes", "✓"
-        items.append(
-            f'<li><span class="mark {kind}" aria-hidden="true">{mark}</span>'
-            f"<span><b>{escape(task.task)}</b>: {escape(task.comparison.sentence)}</span></li>"
-        )
+        for name, comparison in task.comparisons.items():
+            kind, mark = {True: ("", "≈"), False: ("no", "✗"), None: ("", "–")}[comparison.beats]
+            if comparison.clear:
+                kind, mark = "yes", "✓"
+            whose = f", {escape(name)}" if len(task.comparisons) > 1 else ""
+            items.append(
+                f'<li><span class="mark {kind}" aria-hidden="true">{mark}</span>'
+                f"<span><b>{escape(task.task)}</b>{whose}: {escape(comparison.sentence)}</span></li>"
+            )
     return f'<ul class="verdicts">{"".join(items)}</ul>'
 
 
@@ -110,10 +113,12 @@ def _scores(evaluation: Evaluation) -> str:
         rows.append(f'<tr{lead}><th scope="row">{escape(name)}{baseline}</th><td>{width}</td>{cells}</tr>')
     majority = "".join(
         f'<td class="first soft" colspan="{span}" style="text-align:center">'
-        f"{100 * task.scores[evaluation.model].majority:.1f}</td>"
+        f"{100 * task.scores[evaluation.model].chance:.1f}</td>"
         for task in evaluation.tasks
     )
-    rows.append(f'<tr><th scope="row" class="soft">always the most frequent class</th><td></td>{majority}</tr>')
+    rows.append(
+        f'<tr><th scope="row" class="soft">always the most frequent class; chance</th><td></td>{majority}</tr>'
+    )
     return (
         '<div class="scroll"><table class="scores"><thead>'
         f"<tr><th></th><th></th>{top_row}</tr>"
@@ -129,8 +134,10 @@ def _legend(evaluation: Evaluation) -> str:
     )
     baselines = f" Baselines: {baselines}." if baselines else ""
     return (
-        '<p class="small soft">Accuracy in %, mean ± standard deviation over folds; the best of each column in bold. '
-        f"{probes}{baselines} <b>Could be chance</b>: McNemar's test on the test clips, p ≥ 0.05.</p>"
+        f'<p class="small soft">{escape(metrics(evaluation))} in %, mean ± standard deviation over folds; the best of '
+        "each column in bold. "
+        f"{probes}{baselines} <b>Could be chance</b>: McNemar's test on the test clips, or "
+        "Wilcoxon's signed-rank test on the classes' average precisions, p ≥ 0.05.</p>"
     )
 
 
@@ -157,8 +164,6 @@ def summary(recipe: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
 def _task(evaluation: Evaluation, task: TaskResult) -> str:
     score = task.scores[evaluation.model]
     probe = evaluation.probes[0]
-    pairs = [f"{escape(a)} for {escape(b)} ({count})" for a, b, count in confused_pairs(score, probe)]
-    confused = f" Most often taken wrongly: {', '.join(pairs)}." if pairs else ""
     drawn = len(task.projection.row)
     share = f"{drawn} of {score.clips} clips" if drawn < score.clips else f"{drawn} clips"
     missing = f" {task.missing} listed clips are not on disk." if task.missing else ""
@@ -170,15 +175,36 @@ def _task(evaluation: Evaluation, task: TaskResult) -> str:
 <figure><h3>Map of the model's embeddings</h3>{embedding_map(task, score, probe)}
 <figcaption>{share}; {escape(task.projection.method)}. Close points sound alike to the model; distances between
 clusters mean little. Point at a class to single it out.</figcaption></figure>
-<figure><h3>Confusion matrix of the {escape(PROBE_TITLES.get(probe, probe))}</h3>{confusion_table(score, probe)}
-<figcaption>True class down, answer across, clips of all test folds; at the right the share of right
-answers.{confused}</figcaption></figure>
+{_by_class(score, probe)}
 </div>
 {_folds(evaluation, task)}
 {_files("could not be embedded and were left out", task.failures)}
 {_files("used as far as it could be read: cut short or damaged", task.notes)}
 </section>
 """
+
+
+def _by_class(score: TaskScore, probe: str) -> str:
+    """The confusion matrix or, where clips have several labels, the average precision of each class."""
+    title = escape(PROBE_TITLES.get(probe, probe))
+    if score.probes[probe].confusion:
+        pairs = [f"{escape(a)} for {escape(b)} ({count})" for a, b, count in confused_pairs(score, probe)]
+        confused = f" Most often taken wrongly: {', '.join(pairs)}." if pairs else ""
+        return (
+            f"<figure><h3>Confusion matrix of the {title}</h3>{confusion_table(score, probe)}\n<figcaption>True class "
+            "down, answer across, clips of all test folds; at the right the share of right\n"
+            f"answers.{confused}</figcaption></figure>"
+        )
+    found = zip(score.classes, score.probes[probe].average_precision, strict=True)
+    ranked = sorted(((value, name) for name, value in found if value is not None), reverse=True)
+    rows = "".join(
+        f'<tr><td class="words">{escape(name)}</td><td>{100 * value:.1f}</td></tr>' for value, name in ranked
+    )
+    return (
+        f'<figure><h3>Average precision of each class, {title}</h3><div class="scroll"><table class="plain"><tbody>'
+        f"{rows}</tbody></table></div><figcaption>Clips have several labels; the map shows the first of each."
+        "</figcaption></figure>"
+    )
 
 
 def _folds(evaluation: Evaluation, task: TaskResult) -> str:
@@ -190,7 +216,7 @@ def _folds(evaluation: Evaluation, task: TaskResult) -> str:
     rows = []
     for number, fold in enumerate(task.scores[evaluation.model].probes[evaluation.probes[0]].folds):
         cells = "".join(
-            f"<td>{100 * task.scores[name].probes[probe].folds[number].accuracy:.1f}</td>" for name, probe in columns
+            f"<td>{100 * task.scores[name].probes[probe].folds[number].score:.1f}</td>" for name, probe in columns
         )
         rows.append(
             f'<tr><th scope="row">{escape(fold.name)}</th><td>{fold.train}</td><td>{fold.test}</td>{cells}</tr>'

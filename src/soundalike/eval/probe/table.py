@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from soundalike.core.terminal import shown
+from soundalike.data.datasets.table import MEAN_AVERAGE_PRECISION
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from soundalike.eval.probe.evaluate import Evaluation
-    from soundalike.eval.probe.score import ProbeScore
+    from soundalike.eval.probe.score import ProbeScore, TaskScore
 
 PROBE_TITLES = {"linear": "linear probe", "knn": "kNN", "mlp": "MLP probe"}
 
@@ -22,7 +23,7 @@ def percent(score: ProbeScore) -> str:
 
 
 def best(evaluation: Evaluation) -> set[tuple[str, str, str]]:
-    """Which (task, representation, probe) have the highest accuracy of their task and probe, as printed."""
+    """Which (task, representation, probe) have the highest score of their task and probe, as printed."""
     found = set()
     for task in evaluation.tasks:
         for probe in evaluation.probes:
@@ -32,8 +33,22 @@ def best(evaluation: Evaluation) -> set[tuple[str, str, str]]:
     return found
 
 
+def metrics(evaluation: Evaluation) -> str:
+    """What the numbers of a table are: ``Accuracy``, ``Mean average precision``, or which tasks have which."""
+    found = {task.task: next(iter(task.scores.values())).metric for task in evaluation.tasks}
+    kinds = sorted(set(found.values()))
+    if len(kinds) == 1:
+        return kinds[0].capitalize()
+    precise = ", ".join(name for name, metric in found.items() if metric == MEAN_AVERAGE_PRECISION)
+    return f"Accuracy ({precise}: mean average precision)"
+
+
+def _without(score: TaskScore) -> str:
+    return "chance" if score.metric == MEAN_AVERAGE_PRECISION else "majority"
+
+
 def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
-    """Print accuracies in percent, and for each task how it is split and whether the model beats the baselines.
+    """Print scores in percent, and for each task how it is split and whether the model beats the baselines.
 
     Args:
         evaluation: what ``evaluate`` returned.
@@ -44,7 +59,7 @@ def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
     from rich.table import Table
 
     console = console or Console()
-    table = Table(title="Accuracy in %, mean ± standard deviation over folds", title_justify="left")
+    table = Table(title=f"{metrics(evaluation)} in %, mean ± standard deviation over folds", title_justify="left")
     for heading in ("task", "representation"):
         table.add_column(heading, overflow="fold")
     for probe in evaluation.probes:
@@ -52,7 +67,11 @@ def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
     tops = best(evaluation)
     for task in evaluation.tasks:
         first = next(iter(task.scores.values()))
-        sizes = [f"{first.clips} clips", f"{len(first.classes)} classes", f"majority {100 * first.majority:.1f}"]
+        sizes = [
+            f"{first.clips} clips",
+            f"{len(first.classes)} classes",
+            f"{_without(first)} {100 * first.chance:.1f}",
+        ]
         lead = [task.task, *sizes]
         lead += [""] * (len(task.scores) - len(lead))
         names = [*task.scores, *[None] * (len(lead) - len(task.scores))]
@@ -70,11 +89,13 @@ def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
         table.add_section()
     console.print(table)
     for task in evaluation.tasks:
-        colour = "green" if task.comparison.clear else "dim" if task.comparison.beats is None else "yellow"
-        console.print(
-            f"[{colour}]{escape(shown(task.task))}[/{colour}]: {escape(shown(task.comparison.sentence))}",
-            highlight=False,
-        )
+        for name, comparison in task.comparisons.items():
+            colour = "green" if comparison.clear else "dim" if comparison.beats is None else "yellow"
+            whose = f", {name}" if len(task.comparisons) > 1 else ""
+            console.print(
+                f"[{colour}]{escape(shown(task.task))}[/{colour}]{escape(shown(f'{whose}: {comparison.sentence}'))}",
+                highlight=False,
+            )
         console.print(f"  [dim]Protocol: {escape(shown(task.protocol))}.[/dim]", highlight=False)
         if task.failures:
             count = f"{len(task.failures)} file{'s' if len(task.failures) > 1 else ''}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from soundalike.core.errors import SoundalikeError
+from soundalike.data.datasets.table import ACCURACY
 
 if TYPE_CHECKING:
     from soundalike.data.datasets import Dataset
@@ -59,7 +60,8 @@ def make_tasks(named: Iterable[tuple[str, Path, Dataset]], fold: int | None = 1)
     """
     tasks: list[Task] = []
     for kind, data, dataset in named:
-        name = distinct(dataset.name, [task.name for task in tasks])
+        scored = dataset.name if dataset.metric == ACCURACY else f"{dataset.name} ({dataset.metric})"
+        name = distinct(scored, [task.name for task in tasks])
         tasks.append(Task(name, kind, data, fold, dataset if fold is None else dataset.hold_out(fold)))
     if not tasks:
         raise SoundalikeError("a study needs a task to score with; give --task and --data.")
@@ -100,7 +102,7 @@ def embed(embedder: Embedder, dataset: Dataset) -> tuple[np.ndarray, Dataset]:
 
 
 def probed(vectors: np.ndarray, dataset: Dataset, probes: Sequence[str] = ("linear",)) -> list[dict[str, Any]]:
-    """Accuracy of probes on a task, a mean over folds.
+    """Scores of probes on a task, by its metric, a mean over folds.
 
     Args:
         vectors: embeddings ``(n, D)``.

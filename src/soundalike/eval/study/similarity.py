@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from soundalike.audio import read
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.figures import save_figure
 from soundalike.core.files import make_folder, write_whole
@@ -68,7 +69,7 @@ def measure(
     """`compare` for each encoder and δ, on the same patches.
 
     Args:
-        voice: what renders, at the embedders' sample rate.
+        voice: what renders.
         embedders: name to embedder.
         deltas: sizes of the nudges, of all knobs alike.
         count: how many pairs, at least 2.
@@ -97,7 +98,8 @@ def measure(
                 pair = pairs.batch(seed, number)
             for side, sounds in enumerate((pair.first, pair.second)):
                 for name, embedder in embedders.items():
-                    sides[name][side].append(embedder(list(sounds.numpy())))
+                    heard = [read.prepare(sound, voice.sample_rate, embedder.sample_rate) for sound in sounds.numpy()]
+                    sides[name][side].append(embedder(heard))
         for name, (first, second) in sides.items():
             found[name][delta] = compare(np.concatenate(first), np.concatenate(second))
     return found

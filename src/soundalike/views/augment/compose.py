@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,6 +68,34 @@ class Compose(Augmentation):
 
     def _augmentations(self) -> list[Augmentation]:
         return [member for member in self.members if isinstance(member, Augmentation)]
+
+    @property
+    def left_alone(self) -> float:
+        """The chance that a sound is changed by none of them."""
+        return math.prod(1.0 - member.p for member in self._augmentations())
+
+    def changing_one(self, uniform: Tensor) -> Tensor:
+        """The numbers of pairs of views, altered where neither view of a pair would be changed.
+
+        There the second view is changed by the augmentation whose number was nearest to do so.
+
+        Args:
+            uniform: of all first, then of all second views, ``(2n, numbers)``.
+
+        Returns:
+            As ``uniform``, which is left as it was.
+        """
+        members = self._augmentations()
+        sizes = torch.tensor([0, *(member.numbers for member in members)])
+        columns = sizes.cumsum(0)[:-1].to(uniform.device)  # of the number by which each is applied or not
+        chances = torch.tensor([member.p for member in members], device=uniform.device)
+        numbers = uniform.index_select(1, columns)  # (2n, members)
+        applied = (numbers < chances).any(1)
+        first, second = applied.chunk(2)
+        nearest = columns[torch.where(chances > 0, numbers - chances, torch.inf).argmin(1)]  # (2n,)
+        alone = torch.cat((torch.zeros_like(first), ~(first | second)))
+        chosen = alone[:, None] & (torch.arange(uniform.shape[1], device=uniform.device) == nearest[:, None])
+        return uniform.masked_fill(chosen, 0.0)
 
     def draw(
         self,

@@ -11,19 +11,23 @@ from soundalike.views.augment.augmentation import Augmentation, Drawn, check_cou
 class SpecAugment(Augmentation):
     """Masks bands of frequencies and stretches of frames of a spectrogram, the same in all channels.
 
-    Each mask's width is uniform from 0 to the widest, its place uniform.
+    Each mask's width is uniform from 0 to the widest, its place uniform. Masks may overlap; those of the defaults
+    hide seven cells of ten of 96 frames and 64 bands.
 
     Args:
         time_masks: how many stretches of frames.
         time_width: the widest, in frames.
         band_masks: how many bands of frequencies.
         band_width: the widest, in bands.
-        fill: what masked values become.
+        fill: what masked values become: a number, or ``mean`` for the mean of the sound's spectrogram.
+        time_part: the part of all frames that one stretch hides at most, in [0, 1].
+        band_part: the part of all bands that one band of frequencies hides at most, in [0, 1].
         p: the chance that a sound is changed.
 
     Source:
-        Park et al., "SpecAugment", Interspeech 2019, arXiv 1904.08779, without its warping of time; numbers and
-        widths of Cherep and Singh, arXiv 2406.05923.
+        Park et al., "SpecAugment", Interspeech 2019, arXiv 1904.08779, without its warping of time, but with its limit
+        on the part of a time mask (its p); numbers, widths and p = 0.4 of Cherep and Singh's configuration, arXiv
+        2406.05923, in which p limits time and band masks alike and each sound is masked.
     """
 
     axes = 4
@@ -34,20 +38,24 @@ class SpecAugment(Augmentation):
         time_width: int = 40,
         band_masks: int = 2,
         band_width: int = 20,
-        fill: float = 0.0,
-        p: float = 0.4,
+        fill: float | str = "mean",
+        time_part: float = 0.4,
+        band_part: float = 0.4,
+        p: float = 1.0,
     ) -> None:
         super().__init__(p)
         self.time_masks, self.time_width = check_count("time_masks", time_masks), check_count("time_width", time_width)
         self.band_masks, self.band_width = check_count("band_masks", band_masks), check_count("band_width", band_width)
-        self.fill = check_number("fill", fill, -1e6, 1e6)
+        self.fill = None if fill == "mean" else check_number("fill", fill, -1e6, 1e6)
+        self.time_part = check_number("time_part", time_part, 0.0, 1.0)
+        self.band_part = check_number("band_part", band_part, 0.0, 1.0)
         self.drawn_numbers = 2 * (self.time_masks + self.band_masks)
 
     def _values(self, u: Tensor, size: tuple[int, int]) -> Drawn:
         frames, bands = size
         split = 2 * self.time_masks
-        time_start, time_width = _placed(u[:, :split], self.time_width, frames)
-        band_start, band_width = _placed(u[:, split:], self.band_width, bands)
+        time_start, time_width = _placed(u[:, :split], min(self.time_width, int(frames * self.time_part)), frames)
+        band_start, band_width = _placed(u[:, split:], min(self.band_width, int(bands * self.band_part)), bands)
         return {
             "time_start": time_start,  # (n, time_masks), frames
             "time_width": time_width,
@@ -58,7 +66,10 @@ class SpecAugment(Augmentation):
     def _transform(self, audio: Tensor, drawn: Drawn) -> Tensor:
         time = _covered(drawn["time_start"], drawn["time_width"], audio.shape[2])
         band = _covered(drawn["band_start"], drawn["band_width"], audio.shape[3])
-        return audio.masked_fill((time[:, :, None] | band[:, None, :])[:, None], self.fill)
+        hidden = (time[:, :, None] | band[:, None, :])[:, None]  # (n, 1, frames, bands)
+        if self.fill is None:
+            return torch.where(hidden, audio.mean(dim=(1, 2, 3), keepdim=True), audio)
+        return audio.masked_fill(hidden, self.fill)
 
 
 class SpectrogramMask(SpecAugment):
@@ -67,15 +78,24 @@ class SpectrogramMask(SpecAugment):
     Args:
         time_width: the widest stretch, in frames.
         band_width: the widest band, in bands.
-        fill: what masked values become.
+        fill: as in `SpecAugment`.
+        time_part: the part of all frames that the stretch hides at most, in [0, 1].
         p: the chance that a sound is changed.
 
     Source:
-        Cherep and Singh, arXiv 2406.05923.
+        Cherep and Singh's configuration, arXiv 2406.05923, whose p = 0.2 limits the stretch of frames alone. It fills
+        with 0, which in its log-mel spectrogram is loud; here the fill is the mean, and ``fill: 0`` gives theirs.
     """
 
-    def __init__(self, time_width: int = 40, band_width: int = 40, fill: float = 0.0, p: float = 0.2) -> None:
-        super().__init__(1, time_width, 1, band_width, fill, p)
+    def __init__(
+        self,
+        time_width: int = 40,
+        band_width: int = 40,
+        fill: float | str = "mean",
+        time_part: float = 0.2,
+        p: float = 1.0,
+    ) -> None:
+        super().__init__(1, time_width, 1, band_width, fill, time_part, 1.0, p)
 
 
 def _placed(u: Tensor, widest: int, length: int) -> tuple[Tensor, Tensor]:
