@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -154,14 +154,14 @@ def _follow(
     """The events of each recording; gives the broken ones."""
     from soundalike.apps.classifier import time_line, writing
     from soundalike.apps.classifier.events import CONTEXT, Cutter, is_likely, read_least
-    from soundalike.audio.background import failure
+    from soundalike.audio.background import failure, time_progress
     from soundalike.data.table_writer import open_table
 
     broken = []
     least = read_least("0" if options.min is None else options.min, classifier.classes)
     context = CONTEXT if options.context is None else options.context
     cutter = None if options.clips is None else Cutter(options.clips, context)
-    with open_table(options.out, writing.EVENT_COLUMNS) as table, _progress(files) as advance:
+    with open_table(options.out, writing.EVENT_COLUMNS) as table, time_progress(files, True, "classifying") as advance:
         for place, file in enumerate(files):
             with ExitStack() as open_files:
                 stream = None if labels is None else open_files.enter_context(_opened(labels[place]))
@@ -195,23 +195,3 @@ def _opened(place: Path) -> Iterator[IO[str]]:
 
     with naming(place), place.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         yield stream
-
-
-@contextmanager
-def _progress(files: list[Sound]) -> Iterator[Callable[[float], None]]:
-    """A function to call with seconds that were classified, and a display of them on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
-    from rich.text import Text
-
-    from soundalike.audio import read
-
-    class Classified(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            rate = f", {task.completed / task.elapsed:.0f} times as fast as it plays" if task.elapsed else ""
-            return Text(f"{task.completed / 60:.1f} min classified{rate}")
-
-    columns = ("{task.description}", BarColumn(), Classified(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as display:
-        task = display.add_task("classifying", total=sum(read.duration(file) or 0.0 for file in files) or None)
-        yield lambda seconds: display.advance(task, seconds)

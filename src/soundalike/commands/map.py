@@ -58,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
     if folder.exists() and not folder.is_dir() and not listing:
         raise SoundalikeError(f"{folder}: is a file; give the folder that it lies in, or a table.")
     from soundalike.apps.pages import map as mapping
+    from soundalike.apps.pages import parts
     from soundalike.audio import read
     from soundalike.audio.excerpt import MOST_SECONDS, excerpts
 
@@ -65,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         raise SoundalikeError(f"--seconds is {options.seconds:g}: give a number above 0, at most {MOST_SECONDS:g}.")
     if options.clusters is not None and options.clusters < 1:
         raise SoundalikeError(f"--clusters is {options.clusters}: give a number from 1.")
-    out = mapping.check_out(options.out)
+    out = parts.check_out(options.out, "the map", "map.html")
     files: list[Sound] = []
     files += segments.read_sounds(folder) if listing else read.find(folder)
     if options.clusters is not None and options.clusters > len(files):
@@ -98,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
         beside=out.parent,
     )
-    size = mapping.write(page, out)
+    size = parts.write(page, out)
     print(f"{out}: {len(embedded.paths):,} sounds, {size / 1e6:.1f} MB")
     return name_broken([*broken.items(), *((failure.path, failure.reason) for failure in sounds.failures)])
 

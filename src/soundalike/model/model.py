@@ -17,6 +17,7 @@ from soundalike.audio import read
 from soundalike.audio import windows as moments
 from soundalike.audio.arrays import prepared, several, waveforms_of
 from soundalike.audio.background import MOST_WAITING
+from soundalike.audio.segment import Segment
 from soundalike.audio.stream import LongSound, open_sound
 from soundalike.core.errors import AudioError, SoundalikeError
 from soundalike.model import file, stored
@@ -132,16 +133,17 @@ class SoundModel:
         return model
 
     def embed(
-        self, sound: str | Path | np.ndarray | Tensor | Iterable[Any], sample_rate: float | None = None
+        self, sound: str | Path | Segment | np.ndarray | Tensor | Iterable[Any], sample_rate: float | None = None
     ) -> np.ndarray:
         """Embeddings of one sound or several.
 
         Args:
-            sound: path of an audio file; a waveform (samples,), (channels, samples) or (samples, channels) with at
-                most 8 channels, as array, tensor or list of numbers; a pair of a waveform and its sample rate, as
-                soundfile and librosa return it; or a list of such, of any lengths, which may also be a pandas Series,
-                an array of strings or a generator. An array (n, samples) of more than 8 sounds, each longer than
-                their number, is such a list. Floats lie in [-1, 1]; integers are scaled by their full range.
+            sound: path of an audio file, or a `Segment` of one; a waveform (samples,), (channels, samples) or
+                (samples, channels) with at most 8 channels, as array, tensor or list of numbers; a pair of a waveform
+                and its sample rate, as soundfile and librosa return it; or a list of such, of any lengths, which may
+                also be a pandas Series, an array of strings or a generator. An array (n, samples) of more than 8
+                sounds, each longer than their number, is such a list. Floats lie in [-1, 1]; integers are scaled by
+                their full range.
             sample_rate: of the waveforms, in Hz; the model's own where not given. Files and pairs bring their own.
 
         Returns:
@@ -167,8 +169,8 @@ class SoundModel:
 
     def _prepared(self, sound: Any, sample_rate: float | None, row: int | None = None) -> np.ndarray | LongSound:
         """One sound as a waveform at the model's rate; ``row`` is its place among several."""
-        if isinstance(sound, str | os.PathLike):
-            opened, note = open_sound(os.fspath(sound), self.sample_rate)
+        if isinstance(sound, str | os.PathLike | Segment):
+            opened, note = open_sound(sound if isinstance(sound, Segment) else os.fspath(sound), self.sample_rate)
             read.warn(sound, note, stacklevel=4)
             return opened
         return prepared(sound, self.sample_rate, sample_rate, row, stacklevel=4)

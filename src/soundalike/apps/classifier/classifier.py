@@ -107,7 +107,7 @@ class SoundClassifier:
     @overload
     def classify(
         self,
-        sound: str | os.PathLike[str] | np.ndarray | torch.Tensor | tuple[Any, float],
+        sound: str | os.PathLike[str] | Segment | np.ndarray | torch.Tensor | tuple[Any, float],
         sample_rate: float | None = None,
         none_of_these: float = SHARE,
     ) -> Prediction: ...
@@ -123,8 +123,8 @@ class SoundClassifier:
         """The prediction for one sound, or for each of several.
 
         Args:
-            sound: what `SoundModel.embed` takes: the path of an audio file, a waveform (samples,) or with at most 8
-                channels, a pair of a waveform and its rate; or a list of such.
+            sound: what `SoundModel.embed` takes: the path of an audio file, a `Segment` of one, a waveform (samples,)
+                or with at most 8 channels, a pair of a waveform and its rate; or a list of such.
             sample_rate: of waveforms, in Hz; the encoder's own where not given.
             none_of_these: share of sounds of the classes that may be called ``NONE``; 0 turns rejection off.
 
@@ -147,8 +147,8 @@ class SoundClassifier:
         self, sound: Any, sample_rate: float | None, none_of_these: float, row: int | None = None
     ) -> Prediction:
         """The prediction for one sound; ``row`` is its place among several."""
-        if isinstance(sound, str | os.PathLike):
-            return self.classify_file(os.fspath(sound), none_of_these)
+        if isinstance(sound, str | os.PathLike | Segment):
+            return self.classify_file(sound if isinstance(sound, Segment) else os.fspath(sound), none_of_these)
         waveform = prepared(sound, self.model.sample_rate, sample_rate, row, stacklevel=4)
         return self.predict_many([waveform], none_of_these)[0]
 
