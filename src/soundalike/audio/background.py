@@ -102,7 +102,7 @@ class LookAhead:
 
 
 @contextmanager
-def file_progress(total: int, shown: bool, what: str, unit: str = "files") -> Iterator[Callable[[int], None]]:
+def file_progress(total: int, shown: bool, what: str, unit: str = "files") -> Iterator[Callable[[float], None]]:
     """A function to call with the number of files done, and a display on stderr of ``what`` is done, if ``shown``."""
     if not shown:
         yield lambda done: None

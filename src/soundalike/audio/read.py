@@ -129,13 +129,16 @@ class Blocks:
         note: after a pass, what was wrong with a file that could be used all the same, otherwise None.
     """
 
-    def __init__(self, path: str | Path | Segment, sample_rate: int = 16000, seconds: float = 30.0) -> None:
+    def __init__(
+        self, path: str | Path | Segment, sample_rate: int = 16000, seconds: float = 30.0, skip: float = 0.0
+    ) -> None:
         """Choose the blocks.
 
         Args:
             path: any audio file, or a segment of one.
             sample_rate: of the blocks, in Hz.
             seconds: length of a block; the last one is as long as what is left, and no block is empty.
+            skip: seconds at the beginning that are left out.
 
         Raises:
             SoundalikeError: if a sample rate is none, or seconds is not above 0.
@@ -146,16 +149,18 @@ class Blocks:
         self.path, self.sample_rate = file_of(path), sample_rate
         self.segment = path if isinstance(path, Segment) else None
         self.size = max(1, round(seconds * sample_rate))
+        self.skip = skip
         self.note: str | None = None
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Mono float32 blocks (samples,)."""
         outcome = Outcome()
         waiting = np.zeros(0, np.float32)
-        start = end = left = None
+        start = self.skip or None
+        end = left = None
         if self.segment is not None:
-            start, end = self.segment.start, self.segment.end
-            left = max(1, round(self.segment.seconds * self.sample_rate))
+            start, end = self.segment.start + self.skip, self.segment.end
+            left = max(1, round((self.segment.seconds - self.skip) * self.sample_rate))
         for pieces in stream(self.path, [self.sample_rate], end, outcome, start):
             piece = pieces[self.sample_rate][:left]
             left = None if left is None else left - len(piece)

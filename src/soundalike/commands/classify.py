@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -124,22 +125,22 @@ def _name(
     """A row for each file; gives the broken ones."""
     from soundalike.apps.classifier import writing
     from soundalike.apps.classifier.recordings import classify_files
-    from soundalike.audio.background import failure, file_progress
+    from soundalike.apps.classifier.scores import journal_beside
+    from soundalike.audio.background import Failure
     from soundalike.data.table_writer import open_table
 
     broken = []
     spans = any(isinstance(file, Segment) for file in files)
     top = min(options.top, len(classifier.classes))
-    with (
-        open_table(options.out, writing.prediction_columns(top, spans)) as table,
-        file_progress(len(files), True, "classifying") as advance,
-    ):
-        for file, prediction in classify_files(classifier, files, share):
-            if isinstance(prediction, AudioError):
-                broken.append((file, failure(file, prediction).reason))
+    journal = None if options.out is None else journal_beside(options.out, options.classifier)
+    with open_table(options.out, writing.prediction_columns(top, spans), whole=True) as table:
+        for file, prediction in classify_files(classifier, files, share, journal, progress=True):
+            if isinstance(prediction, Failure):
+                broken.append((file, prediction.reason))
             else:
                 table.write(writing.prediction_row(file, prediction, top, spans))
-            advance(1)
+    if journal is not None:
+        journal.remove()
     return broken
 
 
@@ -154,6 +155,7 @@ def _follow(
     """The events of each recording; gives the broken ones."""
     from soundalike.apps.classifier import time_line, writing
     from soundalike.apps.classifier.events import CONTEXT, Cutter, is_likely, read_least
+    from soundalike.apps.classifier.scores import KeptScores, journal_beside
     from soundalike.audio.background import failure, time_progress
     from soundalike.data.table_writer import open_table
 
@@ -161,7 +163,17 @@ def _follow(
     least = read_least("0" if options.min is None else options.min, classifier.classes)
     context = CONTEXT if options.context is None else options.context
     cutter = None if options.clips is None else Cutter(options.clips, context)
-    with open_table(options.out, writing.EVENT_COLUMNS) as table, time_progress(files, True, "classifying") as advance:
+    kept = None
+    beside = next((place for place in (options.out, options.raven, options.labels, options.clips) if place), None)
+    if beside is not None:
+        kept = KeptScores(journal_beside(beside, options.classifier, f"{options.every} {options.window}"))
+        if kept.before:
+            print("some of it was classified before; going on.", file=sys.stderr)
+    with ExitStack() as stack:
+        if kept is not None:
+            stack.callback(kept.flush)  # also of what an interruption ends
+        table = stack.enter_context(open_table(options.out, writing.EVENT_COLUMNS, whole=True))
+        advance = stack.enter_context(time_progress(files, True, "classifying"))
         for place, file in enumerate(files):
             with ExitStack() as open_files:
                 stream = None if labels is None else open_files.enter_context(_opened(labels[place]))
@@ -172,7 +184,7 @@ def _follow(
                     )
                 try:
                     for event in time_line(
-                        classifier, file, options.every, options.window, share, options.all, advance
+                        classifier, file, options.every, options.window, share, options.all, advance, kept
                     ):
                         if not is_likely(event, least):
                             continue
@@ -185,6 +197,8 @@ def _follow(
                             cutter.write(file, event)
                 except AudioError as error:
                     broken.append((file, failure(file, error).reason))
+    if kept is not None:
+        kept.journal.remove()
     return broken
 
 

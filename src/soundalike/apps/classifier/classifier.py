@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -18,6 +18,7 @@ from soundalike.apps.classifier.waveform import level, trimmed
 from soundalike.audio import read
 from soundalike.audio.arrays import prepared, several, waveforms_of
 from soundalike.audio.segment import Segment
+from soundalike.audio.stream import LongSound, open_sound
 from soundalike.core.errors import AudioError, SoundalikeError
 from soundalike.eval.probe.linear import LinearProbe
 from soundalike.model import file
@@ -158,37 +159,10 @@ class SoundClassifier:
         Warns:
             TruncatedAudioWarning: if the file ends too early.
         """
-        blocks = read.Blocks(path, self.model.sample_rate, _PIECE)
-        kept: list[np.ndarray] = []
-        pieces = iter(blocks)
-        prediction = None
-        for piece in pieces:
-            kept.append(piece)
-            if sum(map(len, kept)) > LONG * self.model.sample_rate:
-                prediction = self._long(kept, pieces, none_of_these)
-                break
-        if prediction is None:
-            prediction = self.predict_many([np.concatenate(kept)], none_of_these)[0]
-        read.warn(path, blocks.note, stacklevel=3)
+        sound, note = open_sound(path, self.model.sample_rate)
+        prediction = self.prediction(self.scores([sound])[0], none_of_these)
+        read.warn(path, note, stacklevel=3)
         return prediction
-
-    def _long(self, first: Sequence[np.ndarray], rest: Iterable[np.ndarray], none_of_these: float) -> Prediction:
-        """One prediction for a long sound: the mean of what its pieces are."""
-
-        def all_of_it() -> Iterator[np.ndarray]:
-            yield from first
-            yield from rest
-
-        logits, distances = [], []
-        least = min(self.window, _PIECE) * self.model.sample_rate  # what is left at the end may be shorter
-        for piece in all_of_it():
-            if level(piece) >= self.quiet_limit and len(piece) >= least:
-                vector = self._embed([piece])
-                logits.append(self._logits(vector)[0])
-                distances.append(self.distance(vector)[0])
-        if not logits:
-            return self._prediction(np.zeros(len(self.classes)), None, none_of_these, self.distances)
-        return self._prediction(np.mean(logits, 0), float(np.median(distances)), none_of_these, self.distances)
 
     def predict_many(
         self, waveforms: Sequence[np.ndarray], none_of_these: float = SHARE, window: bool = False
@@ -201,21 +175,56 @@ class SoundClassifier:
             window: whether they are windows of a longer sound.
 
         Returns:
-            An prediction for each.
+            A prediction for each.
 
         Raises:
             AudioError: an embedding is not finite.
             SoundalikeError: ``none_of_these`` is not in [0, 1).
         """
-        usual = self.window_distances if window and len(self.window_distances) else self.distances
-        audible = [row for row, waveform in enumerate(waveforms_of(waveforms)) if level(waveform) >= self.quiet_limit]
-        vectors = self._embed([waveforms[row] for row in audible])
-        nothing = self._prediction(np.zeros(len(self.classes)), None, none_of_these, usual)
-        found = [nothing] * len(waveforms)
+        return [self.prediction(row, none_of_these, window) for row in self.scores(waveforms_of(waveforms))]
+
+    @property
+    def score_size(self) -> int:
+        """Length of a row of `scores`."""
+        return 2 + len(self.classes)
+
+    def scores(self, sounds: Sequence[np.ndarray | LongSound]) -> np.ndarray:
+        """What predictions are made of: rows (n, 2 + classes), float64.
+
+        A row holds 1 where the sound is audible, otherwise 0 and zeros; its distance from the training set; and a
+        logit for each class. Those of a sound of more than a minute are the mean of its pieces', and the distance is
+        their median.
+
+        Args:
+            sounds: mono, float32, (samples,) each, at the encoder's sample rate; or files that are read meanwhile.
+
+        Raises:
+            AudioError: an embedding is not finite.
+        """
+        rows = np.zeros((len(sounds), self.score_size))
+        short = [
+            row
+            for row, sound in enumerate(sounds)
+            if isinstance(sound, np.ndarray) and len(sound) <= LONG * self.model.sample_rate
+        ]
+        audible = [row for row in short if level(sounds[row]) >= self.quiet_limit]  # type: ignore[arg-type]
         if audible:
-            for row, logits, far in zip(audible, self._logits(vectors), self.distance(vectors), strict=True):
-                found[row] = self._prediction(logits, float(far), none_of_these, usual)
-        return found
+            vectors = self._embed([sounds[row] for row in audible])  # type: ignore[misc]
+            rows[audible] = np.column_stack([np.ones(len(audible)), self.distance(vectors), self._logits(vectors)])
+        for row in set(range(len(sounds))) - set(short):
+            pieces = np.array([own for piece in self._pieces(sounds[row]) for own in self.scores([piece]) if own[0]])
+            if len(pieces):
+                rows[row] = pieces.mean(0)
+                rows[row, 1] = np.median(pieces[:, 1])
+        return rows
+
+    def _pieces(self, sound: np.ndarray | LongSound) -> Iterator[np.ndarray]:
+        size = round(_PIECE * self.model.sample_rate)
+        for first in range(0, len(sound), size):
+            piece = sound[first : first + size] if isinstance(sound, np.ndarray) else sound.read(first, first + size)
+            # what is left at the end may be shorter
+            if len(piece) >= min(self.window, _PIECE) * self.model.sample_rate:
+                yield piece
 
     def _embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
         vectors = self.model([trimmed(waveform, self.model.sample_rate) for waveform in waveforms])
@@ -226,18 +235,28 @@ class SoundClassifier:
     def _logits(self, vectors: np.ndarray) -> np.ndarray:
         return self.probe.logits(vectors) / self.temperature
 
-    def _prediction(
-        self, logits: np.ndarray, far: float | None, none_of_these: float, usual: np.ndarray
-    ) -> Prediction:
+    def prediction(self, scores: np.ndarray, none_of_these: float = SHARE, window: bool = False) -> Prediction:
+        """The prediction that a row of `scores` makes.
+
+        Args:
+            scores: (2 + classes,).
+            none_of_these: share of sounds of the classes that may be called ``NONE``; 0 turns rejection off.
+            window: whether they are of a window of a longer sound.
+
+        Raises:
+            SoundalikeError: ``none_of_these`` is not in [0, 1).
+        """
         if not 0 <= none_of_these < 1:
             raise SoundalikeError(f"none_of_these is {none_of_these:g}: give a part from 0 to below 1.")
-        if far is None:
+        audible, far, logits = scores[0], float(scores[1]), scores[2:]
+        if not audible:
             return Prediction(NONE, None, None, {})
         exponentials = np.exp(logits - logits.max())
         probabilities = exponentials / exponentials.sum()
         order = np.argsort(-probabilities, kind="stable")
         named = {self.classes[place]: float(probabilities[place]) for place in order}
         best = next(iter(named))
+        usual = self.window_distances if window and len(self.window_distances) else self.distances
         if not len(usual):
             return Prediction(best, named[best], None, named)
         distance = far / threshold(usual, SHARE)

@@ -173,7 +173,9 @@ class Store:
         if not isinstance(settings.table, str) or (settings.every is None) != (settings.window is None):
             raise ValueError("its settings are none")
         _check_times(settings.every, settings.window)
-        for name, size, modified, text, start, end in map(astuple, (*self.entries, *self.broken)):
+        rows = [(each.name, each.size, each.modified, each.digest, each.start, each.end) for each in self.entries]
+        rows += [(each.name, each.size, each.modified, each.reason, each.start, each.end) for each in self.broken]
+        for name, size, modified, text, start, end in rows:
             if not isinstance(name, str) or not isinstance(text, str):
                 raise ValueError("a name is none")
             if type(size) is not int or type(modified) is not int:
@@ -182,7 +184,7 @@ class Store:
             if os.path.isabs(name) or ".." in name.split("/") or "\0" in name:
                 raise ValueError("a name leads out of the folder")
             _check_times(start, end)
-            if (start is None) != (end is None) or (start is not None and not end > start):
+            if (start is None) != (end is None) or (start is not None and end is not None and not end > start):
                 raise ValueError("a segment is none")
 
     def _check_vectors(self) -> None:
