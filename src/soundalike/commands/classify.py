@@ -138,7 +138,8 @@ def _name(
             if isinstance(prediction, Failure):
                 broken.append((file, prediction.reason))
             else:
-                table.write(writing.prediction_row(file, prediction, top, spans))
+                for row in writing.prediction_rows(file, prediction, top, spans):
+                    table.write(row)
     if journal is not None:
         journal.remove()
     return broken
@@ -155,12 +156,14 @@ def _follow(
     """The events of each recording; gives the broken ones."""
     from soundalike.apps.classifier import time_line, writing
     from soundalike.apps.classifier.events import CONTEXT, Cutter, is_likely, read_least
+    from soundalike.apps.classifier.overlapping import LEAST
     from soundalike.apps.classifier.scores import KeptScores, journal_beside
     from soundalike.audio.background import failure, time_progress
     from soundalike.data.table_writer import open_table
 
     broken = []
-    least = read_least("0" if options.min is None else options.min, classifier.classes)
+    usual = LEAST if classifier.overlap else 0.0
+    least = read_least(str(usual) if options.min is None else options.min, classifier.classes, usual)
     context = CONTEXT if options.context is None else options.context
     cutter = None if options.clips is None else Cutter(options.clips, context)
     kept = None
@@ -184,7 +187,7 @@ def _follow(
                     )
                 try:
                     for event in time_line(
-                        classifier, file, options.every, options.window, share, options.all, advance, kept
+                        classifier, file, options.every, options.window, share, options.all, advance, kept, least
                     ):
                         if not is_likely(event, least):
                             continue

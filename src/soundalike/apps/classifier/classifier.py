@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from soundalike.apps.classifier.distance import Distance, threshold
+from soundalike.apps.classifier.overlapping import LEAST
 from soundalike.apps.classifier.waveform import level, trimmed
 from soundalike.audio import read
 from soundalike.audio.arrays import prepared, several, waveforms_of
@@ -32,7 +33,7 @@ SHARE = 0.05
 LONG = 60.0
 """Seconds beyond which a sound is embedded piece by piece and not at once."""
 _PIECE = 30.0  # seconds
-_FORMAT = 2
+_FORMAT, _OVERLAPPING = 2, 3  # the latter of classes that may be heard at once, which the former would not know
 _QUIETER = 30.0  # dB below the quietest class, from where on a sound is too quiet to be classified
 _TENSORS = ("mean", "scale", "weights", "bias", "axes", "centres", "distances", "window_distances")
 
@@ -51,12 +52,14 @@ class Prediction:
         distance: from the training set; beyond 1 it is none of these, unless that was asked for otherwise. None of a
             sound that is too quiet to be classified, and where rejection is not calibrated.
         probabilities: of every class if it is one of them, the largest first; empty where it is too quiet.
+        labels: all classes that are heard, the most probable first: ``label`` alone unless several may be at once.
     """
 
     label: str
     probability: float | None
     distance: float | None
     probabilities: dict[str, float]
+    labels: tuple[str, ...] = ()
 
     @property
     def known(self) -> bool:
@@ -78,6 +81,7 @@ class SoundClassifier:
         quietest: level of a usual clip of the quietest class, in dB of full scale.
         window: seconds of a window in a time line.
         about: the clips of each class, the estimate and the warnings, as plain data.
+        overlap: whether several classes may be heard at once: each has a probability of its own then.
     """
 
     model: SoundModel
@@ -89,6 +93,7 @@ class SoundClassifier:
     quietest: float
     window: float
     about: dict[str, Any]
+    overlap: bool = False
 
     @property
     def classes(self) -> list[str]:
@@ -246,23 +251,42 @@ class SoundClassifier:
         Raises:
             SoundalikeError: ``none_of_these`` is not in [0, 1).
         """
-        if not 0 <= none_of_these < 1:
-            raise SoundalikeError(f"none_of_these is {none_of_these:g}: give a part from 0 to below 1.")
-        audible, far, logits = scores[0], float(scores[1]), scores[2:]
-        if not audible:
+        distance, near = self._nearness(scores, none_of_these, window)
+        if not scores[0]:
             return Prediction(NONE, None, None, {})
-        exponentials = np.exp(logits - logits.max())
-        probabilities = exponentials / exponentials.sum()
+        probabilities = self.probabilities(scores)
         order = np.argsort(-probabilities, kind="stable")
         named = {self.classes[place]: float(probabilities[place]) for place in order}
-        best = next(iter(named))
+        heard = [label for label, p in named.items() if p >= LEAST] if self.overlap else list(named)[:1]
+        if not near or not heard:
+            return Prediction(NONE, None, distance, named)
+        return Prediction(heard[0], named[heard[0]], distance, named, tuple(heard))
+
+    def is_heard(self, scores: np.ndarray, none_of_these: float = SHARE, window: bool = False) -> bool:
+        """Whether a sound is loud enough to be any class, and near enough to the classes: as `prediction` takes it."""
+        return bool(scores[0]) and self._nearness(scores, none_of_these, window)[1]
+
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """Of each class, (classes,), if a sound is one of them: of a row of `scores`."""
+        logits = scores[2:]
+        if self.overlap:
+            return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+        exponentials = np.exp(logits - logits.max())
+        return exponentials / exponentials.sum()
+
+    def _nearness(self, scores: np.ndarray, none_of_these: float, window: bool) -> tuple[float | None, bool]:
+        """The distance in parts of the usual limit, None where none is known; and whether it is below what is asked.
+
+        Raises:
+            SoundalikeError: ``none_of_these`` is not in [0, 1).
+        """
+        if not 0 <= none_of_these < 1:
+            raise SoundalikeError(f"none_of_these is {none_of_these:g}: give a part from 0 to below 1.")
         usual = self.window_distances if window and len(self.window_distances) else self.distances
         if not len(usual):
-            return Prediction(best, named[best], None, named)
-        distance = far / threshold(usual, SHARE)
-        if none_of_these > 0 and far > threshold(usual, none_of_these):
-            return Prediction(NONE, None, distance, named)
-        return Prediction(best, named[best], distance, named)
+            return None, True
+        far = float(scores[1])
+        return far / threshold(usual, SHARE), none_of_these == 0 or far <= threshold(usual, none_of_these)
 
     def save(self, path: str | Path) -> None:
         """Writes encoder and classifier as one ``.safetensors`` file.
@@ -285,7 +309,7 @@ class SoundClassifier:
             for name, array in arrays.items()
         }
         header = {
-            "format": _FORMAT,
+            "format": _OVERLAPPING if self.overlap else _FORMAT,
             "classes": self.classes,
             "temperature": self.temperature,
             "strength": self.probe.strength,
@@ -333,8 +357,9 @@ def _classifier(
         LookupError: a part is missing.
         TypeError: a part is of another kind.
     """
-    if header["format"] != _FORMAT:
+    if header["format"] not in (_FORMAT, _OVERLAPPING):
         raise ValueError(f"format {header['format']}")
+    overlap = header["format"] == _OVERLAPPING
     classes, tensors = header["classes"], {name: beside[f"{HEADER}.{name}"] for name in _TENSORS}
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise ValueError("its classes are no names")
@@ -351,7 +376,7 @@ def _classifier(
         "weights": (model.size, len(classes)),
         "bias": (len(classes),),
         "axes": (model.size, axes),
-        "centres": (len(classes), axes),
+        "centres": (max(1, len(tensors["centres"])) if overlap else len(classes), axes),
         "distances": (len(tensors["distances"]),),
         "window_distances": (len(tensors["window_distances"]),),
     }
@@ -388,6 +413,7 @@ def _classifier(
         numbers["quietest"],
         numbers["window"],
         header["report"],
+        overlap,
     )
 
 

@@ -18,13 +18,13 @@ CONTEXT = 0.5
 _LONGEST_LABEL = 60  # characters of a file name
 
 
-def read_least(given: str, classes: Sequence[str]) -> dict[str, float]:
+def read_least(given: str, classes: Sequence[str], usual: float = 0.0) -> dict[str, float]:
     """The least probability of an event of each class.
 
     Args:
-        given: a number in [0, 1] for all classes, or the path of a table with the columns ``label`` and ``min``; a
-            class that is not in it has 0.
+        given: a number in [0, 1] for all classes, or the path of a table with the columns ``label`` and ``min``.
         classes: those of the classifier.
+        usual: of a class that is not in the table.
 
     Raises:
         SoundalikeError: it is neither, a probability is not in [0, 1], or a label is none of the classes.
@@ -38,7 +38,7 @@ def read_least(given: str, classes: Sequence[str]) -> dict[str, float]:
             f"--min is {given!r}: give a probability from 0 to 1, or a table with the columns label and min."
         )
     table = read_table(source, ("label", "min"))
-    least = dict.fromkeys(classes, 0.0)
+    least = dict.fromkeys(classes, usual)
     for number, cells in zip(table.numbers, table.rows(), strict=True):
         value = _probability(cells["min"])
         if cells["label"] not in least:

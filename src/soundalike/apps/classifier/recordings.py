@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from soundalike.apps.classifier.classifier import LONG, NONE, SHARE, Prediction, SoundClassifier
+from soundalike.apps.classifier.overlapping import LEAST
 from soundalike.apps.classifier.scores import KeptScores, Scores, WindowScores
 from soundalike.audio import read
 from soundalike.audio.background import Failure
@@ -45,12 +46,14 @@ def time_line(
     everything: bool = False,
     progress: Callable[[float], None] = lambda seconds: None,
     kept: KeptScores | None = None,
+    least: Mapping[str, float] | None = None,
 ) -> Iterator[Event]:
     """What happens in a recording of any length.
 
     A window around a moment every ``every`` seconds is classified, and stands for the time up to half way to the next
     ones. Windows that follow on with one label are one event. Where windows overlap by half or more, one whose label
-    neither of its neighbours has takes the label of one of them.
+    neither of its neighbours has takes the label of one of them. Where several classes may be heard at once, each has
+    events of its own, and they come when the recording has ended.
 
     Args:
         classifier: what names its sounds.
@@ -61,6 +64,8 @@ def time_line(
         everything: whether the stretches between the events are events, too, labelled ``NONE``.
         progress: called with the number of seconds that were classified since the last call.
         kept: where what was computed is kept and found again.
+        least: the probability from which a class is heard in a window, where several may be at once; 0.5 of one that
+            is not given.
 
     Raises:
         AudioError: the file cannot be read, maybe only after some events.
@@ -71,12 +76,16 @@ def time_line(
     """
     seconds = classifier.window if window is None else window
     scores = WindowScores(classifier, as_sound(path), every, seconds, kept, progress)
+    if classifier.overlap:
+        yield from _overlapping(classifier, scores, none_of_these, everything, least or {})
+        read.warn(path, scores.note, stacklevel=3)
+        return
     predictions: Iterator[tuple[float, Prediction]]
     predictions = ((moment, classifier.prediction(row, none_of_these, window=True)) for moment, row in scores)
     if 2 * every <= seconds:
         predictions = smoothed(predictions)
     waiting: Event | None = None  # the last one lasts until the recording ends, which is within half a step of it
-    first = path.start if isinstance(path, Segment) else 0.0
+    first = scores.first
     for event in merged(predictions, every):
         event = replace(event, start=event.start + first, end=event.end + first)
         if waiting is not None and (everything or waiting.label != NONE):
@@ -85,6 +94,45 @@ def time_line(
     if waiting is not None and (everything or waiting.label != NONE):
         yield replace(waiting, end=max(first + scores.total, waiting.start))
     read.warn(path, scores.note, stacklevel=3)
+
+
+def _overlapping(
+    classifier: SoundClassifier,
+    scores: WindowScores,
+    none_of_these: float,
+    everything: bool,
+    least: Mapping[str, float],
+) -> Iterator[Event]:
+    """The events of each class by itself, in order of time."""
+    moments: list[float] = []
+    rows: list[np.ndarray] = []  # probabilities of each window, 0 where nothing is heard: a few MB of a night
+    for moment, row in scores:
+        heard = classifier.is_heard(row, none_of_these, window=True)
+        moments.append(moment)
+        rows.append(classifier.probabilities(row).astype(np.float32) * heard)
+    table = np.array(rows).reshape(len(rows), len(classifier.classes))
+    limits = np.array([max(least.get(label, LEAST), 1e-6) for label in classifier.classes])
+    present = table >= limits
+    lines: list[tuple[str, np.ndarray, np.ndarray]] = [
+        (label, present[:, place], table[:, place]) for place, label in enumerate(classifier.classes)
+    ]
+    if everything:
+        lines.append((NONE, ~present.any(1), np.zeros(len(table))))
+    events = []
+    for label, here, values in lines:
+        known = (label, NONE) if label != NONE else ("", NONE)
+        predictions: Iterable[tuple[float, Prediction]] = [
+            (moment, Prediction(known[0] if on else NONE, float(value) if on else None, None, {}))
+            for moment, on, value in zip(moments, here.tolist(), values, strict=True)
+        ]
+        if 2 * scores.every <= scores.window:
+            predictions = smoothed(predictions)
+        for event in merged(predictions, scores.every):
+            if event.label == known[0]:
+                end = scores.total if event.end > moments[-1] else event.end
+                probability = event.probability if label != NONE else None
+                events.append(Event(scores.first + event.start, scores.first + end, label, probability))
+    yield from sorted(events, key=lambda event: (event.start, event.end, event.label))
 
 
 def smoothed(predictions: Iterable[tuple[float, Prediction]]) -> Iterator[tuple[float, Prediction]]:

@@ -90,6 +90,7 @@ class WindowScores:
     """The scores of a window around each of many moments of a recording, in constant memory.
 
     Attributes:
+        first: where the sound begins in its file, in seconds.
         total: after a pass, the seconds of the recording.
         note: after a pass, what was wrong with a file that could be used all the same, otherwise None.
 
@@ -112,6 +113,7 @@ class WindowScores:
         progress: Callable[[float], None],
     ) -> None:
         self.classifier, self.sound, self.every, self.window = classifier, sound, every, window
+        self.first = sound.start if isinstance(sound, Segment) else 0.0
         self.kept, self.progress = kept, progress
         # even, as what is left out before, so that halves are rounded alike wherever a pass begins
         self.stretch = 2 * max(1, round(_STRETCH / every / 2))
