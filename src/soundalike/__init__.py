@@ -52,7 +52,7 @@ def load(path: str | Path | None = None, device: str = "cpu") -> SoundModel:
 
     Args:
         path: a ``.safetensors`` file that ``soundalike`` wrote, the folder of a run, or the name of a shipped model.
-        device: where it shall compute, such as ``cpu`` or ``cuda``.
+        device: where it shall compute, such as ``cpu`` or ``cuda``; ``auto`` is a GPU where there is one.
 
     Raises:
         SoundalikeError: there is no such file, or it is not a model or not whole.

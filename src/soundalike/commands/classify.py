@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 from soundalike.audio.segment import Segment
 from soundalike.commands.arguments import (
     TABLES,
+    add_inference_device,
     add_sounds,
     check_apart,
     name_broken,
@@ -70,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="share of sounds of the classes that may be called none of these (default: 0.05; 0: never)",
     )
-    parser.add_argument("--device", default="cpu", help="default: cpu")
+    add_inference_device(parser)
 
 
 def run(options: argparse.Namespace) -> int:

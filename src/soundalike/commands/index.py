@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from soundalike.commands.arguments import TABLES, name_broken, number, path
+from soundalike.commands.arguments import TABLES, add_inference_device, add_speed, at_speed, name_broken, number, path
+from soundalike.core.errors import SoundalikeError
 from soundalike.core.terminal import shown
 
 HELP = "index the sounds of a folder, to search it by sound"
@@ -41,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=path,
         help="model file, or the folder of its run; default: what made the index, or the model that ships",
     )
-    parser.add_argument("--device", default="cpu", help="default: cpu")
+    add_inference_device(parser)
+    add_speed(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -56,11 +58,17 @@ def run(options: argparse.Namespace) -> int:
     source = check_source(options.source)
     before = check_out(options.out, source, options.every, options.window)
     name = options.model
-    if name is None and before is not None:
-        model, name = Index(before, device=options.device).model, before.maker.model
+    if before is not None and options.speed not in (None, before.settings.speed):
+        raise SoundalikeError(
+            f"{options.out}: hears sounds {before.settings.speed:g} times as slow as they are, not {options.speed:g}; "
+            "give another --out, or leave out --speed."
+        )
+    if before is not None:
+        given = None if name is None else load(name, options.device)
+        model, name = Index(before, given, options.device).model, before.maker.model if name is None else name
     else:
         name = DEFAULT if name is None else name
-        model = load(name, options.device)
+        model = at_speed(load(name, options.device), options)
     index, updated = Index.update(source, options.out, model, name, True, options.every, options.window)
     parts = (("new", updated.new), ("changed", updated.changed), ("gone", updated.gone), ("kept", updated.kept))
     broken = f", {len(updated.failures):,} left out" if updated.failures else ""

@@ -7,7 +7,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundalike.commands.arguments import name_broken, number, path, seed, whole
+from soundalike.commands.arguments import (
+    add_inference_device,
+    add_speed,
+    at_speed,
+    name_broken,
+    number,
+    path,
+    seed,
+    whole,
+)
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.terminal import shown
 
@@ -44,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=number, default=3.0, help="of each sound in the page (default: 3)")
     parser.add_argument("--link", action="store_true", help="play the files where they are, and put no sound inside")
     parser.add_argument("--seed", type=seed, default=0, help="of the places and clusters (default: 0)")
-    parser.add_argument("--device", default="cpu", help="default: cpu")
+    add_inference_device(parser)
+    add_speed(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -110,7 +120,8 @@ def _embed(files: list[Sound], options: argparse.Namespace) -> Embedded:
     from soundalike.model import embed_files
 
     keep_freed_memory()
-    return embed_files.embed_files(files, {"model": load(options.model, options.device)}, progress=True)
+    model = at_speed(load(options.model, options.device), options)
+    return embed_files.embed_files(files, {"model": model}, progress=True)
 
 
 def _read(source: Path, files: list[Sound], folder: Path) -> Embedded:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundalike.commands.arguments import TABLES, name_broken, number, path, whole
+from soundalike.commands.arguments import TABLES, add_inference_device, name_broken, number, path, whole
 from soundalike.core.errors import AudioError, SoundalikeError
 from soundalike.core.terminal import shown
 
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--link", action="store_true", help="a page plays the files where they are, none inside")
     parser.add_argument("--model", type=path, help="that made the index; default: found by what the index says of it")
-    parser.add_argument("--device", default="cpu", help="default: cpu")
+    add_inference_device(parser)
 
 
 def run(options: argparse.Namespace) -> int:

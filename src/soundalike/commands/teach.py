@@ -8,7 +8,17 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from soundalike.commands.arguments import TABLES, TASKS, check_apart, name_broken, number, path
+from soundalike.commands.arguments import (
+    TABLES,
+    TASKS,
+    add_inference_device,
+    add_speed,
+    at_speed,
+    check_apart,
+    name_broken,
+    number,
+    path,
+)
 from soundalike.core.terminal import shown
 
 if TYPE_CHECKING:
@@ -43,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="several classes may be heard at once (default: where segments of several classes share their time)",
     )
     parser.add_argument("--report", type=path, help=f"confusion matrix as a file: .html, or a table ({TABLES})")
-    parser.add_argument("--device", default="cpu", help="default: cpu")
+    add_inference_device(parser)
+    add_speed(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -56,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     report.check_places(options.out, options.report)
     if options.report is not None:
         check_apart(options.report, [options.data])
-    model = load(options.model, options.device)
+    model = at_speed(load(options.model, options.device), options)
     training = teach_with_report(options.data, model, options.task, options.window, True, options.overlap)
     training.classifier.save(options.out)
     _print(training)

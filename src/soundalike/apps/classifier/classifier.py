@@ -210,7 +210,7 @@ class SoundClassifier:
         short = [
             row
             for row, sound in enumerate(sounds)
-            if isinstance(sound, np.ndarray) and len(sound) <= LONG * self.model.sample_rate
+            if isinstance(sound, np.ndarray) and len(sound) <= LONG * self.model.heard_rate
         ]
         audible = [row for row in short if level(sounds[row]) >= self.quiet_limit]  # type: ignore[arg-type]
         if audible:
@@ -224,15 +224,15 @@ class SoundClassifier:
         return rows
 
     def _pieces(self, sound: np.ndarray | LongSound) -> Iterator[np.ndarray]:
-        size = round(_PIECE * self.model.sample_rate)
+        size = round(_PIECE * self.model.heard_rate)
         for first in range(0, len(sound), size):
             piece = sound[first : first + size] if isinstance(sound, np.ndarray) else sound.read(first, first + size)
             # what is left at the end may be shorter
-            if len(piece) >= min(self.window, _PIECE) * self.model.sample_rate:
+            if len(piece) >= min(self.window * self.model.sample_rate, size):
                 yield piece
 
     def _embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
-        vectors = self.model([trimmed(waveform, self.model.sample_rate) for waveform in waveforms])
+        vectors = self.model([trimmed(waveform, self.model.heard_rate) for waveform in waveforms])
         if not np.isfinite(vectors).all():
             raise AudioError("its embedding is not finite.")
         return vectors

@@ -117,7 +117,7 @@ def _overlapping(
         (label, present[:, place], table[:, place]) for place, label in enumerate(classifier.classes)
     ]
     if everything:
-        lines.append((NONE, ~present.any(1), np.zeros(len(table))))
+        lines.append((NONE, np.logical_not(present.any(axis=1)), np.zeros(len(table))))
     events = []
     for label, here, values in lines:
         known = (label, NONE) if label != NONE else ("", NONE)

@@ -144,7 +144,7 @@ class WindowScores:
 
         rate = self.classifier.model.sample_rate
         around = islice(windows(counted(), rate, self.every, self.window), lead, None)
-        at_once = max(1, min(_WINDOWS_AT_ONCE, int(_SECONDS_AT_ONCE / self.window)))
+        at_once = max(1, min(_WINDOWS_AT_ONCE, int(_SECONDS_AT_ONCE / self.window / self.classifier.model.speed)))
         held: list[np.ndarray] = []
         first = number
         while lot := [waveform for _, waveform in islice(around, min(at_once, self.stretch - (number - first)))]:

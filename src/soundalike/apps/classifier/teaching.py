@@ -25,7 +25,10 @@ from soundalike.eval.probe import single_threaded_and_quiet, standardisation
 from soundalike.model.embed_files import embed_files
 from soundalike.model.model import SoundModel
 
-WINDOWS = (0.5, 1.0)  # seconds: the shortest and the longest window of a time line, where none is asked for
+WINDOWS = (
+    0.5,
+    1.0,
+)  # seconds as they are heard: the shortest and the longest window of a time line, where none is asked for
 _LONGER = 1.5  # times a window, at and above which the loudest window of a clip is a training example, too
 _SILENT = -90.0  # dB
 _TWINS = "how they sound"  # what groups go by where there is nothing else
@@ -113,7 +116,7 @@ def teach_with_report(
         calibrate(held.distances, distance(examples.whole)) if held else np.zeros(0),
         calibrate(held.window_distances, distance(examples.windows)) if held else np.zeros(0),
         min(float(np.median(levels[own])) for own in _rows_by_class(clips, targets, list(counts))),
-        window or float(np.clip(np.median(seconds), *WINDOWS)),
+        window or min(max(float(np.median(seconds)), WINDOWS[0] / encoder.speed), WINDOWS[1] / encoder.speed),
         {},
         targets is not None,
     )
@@ -147,7 +150,7 @@ class _Features:
     """
 
     def __init__(self, model: SoundModel, window: float | None) -> None:
-        self.model, self.samples = model, max(1, round((window or WINDOWS[1]) * model.sample_rate))
+        self.model, self.samples = model, max(1, round((window or WINDOWS[1] / model.speed) * model.sample_rate))
 
     @property
     def sample_rate(self) -> int:
@@ -158,7 +161,7 @@ class _Features:
         size = self.model.size
         packed = np.zeros((len(waveforms), 3 + 2 * size), np.float32)
         packed[:, 1] = [level(waveform) for waveform in waveforms]
-        waveforms = [trimmed(waveform, self.sample_rate) for waveform in waveforms]
+        waveforms = [trimmed(waveform, self.model.heard_rate) for waveform in waveforms]
         packed[:, 0] = [len(waveform) / self.sample_rate for waveform in waveforms]
         packed[:, 3 : 3 + size] = self.model(waveforms)
         cut = [row for row, waveform in enumerate(waveforms) if len(waveform) > _LONGER * self.samples]

@@ -58,6 +58,8 @@ class Index:
     """
 
     def __init__(self, store: Store, model: SoundModel | None = None, device: str = "cpu") -> None:
+        if model is not None and model.speed == 1:
+            model = model.slowed(store.settings.speed)
         self.store, self._model, self._device = store, model, device
         if model is not None:
             self._check(model)
@@ -149,7 +151,7 @@ class Index:
             if not told:
                 raise SoundalikeError(f"{self.store.path}: does not say which model made it; give --model.")
             try:
-                model = soundalike.load(told, self._device)
+                model = soundalike.load(told, self._device).slowed(self.store.settings.speed)
             except SoundalikeError as error:
                 raise SoundalikeError(
                     f"{self.store.path}: the model that made it cannot be loaded ({str(error).rstrip('.')}); "
@@ -249,6 +251,8 @@ def fingerprint(model: SoundModel) -> str:
     """What tells the embeddings of a model from those of any other: of its weights and of how it is read out."""
     sections = model.recipe.sections
     parts: dict[str, Any] = {part: sections[part] for part in ("frontend", "encoder", "readout")}
+    if model.speed != 1:
+        parts["speed"] = model.speed
     told = hashlib.sha256(json.dumps({**parts, "size": model.size}, sort_keys=True).encode())
     for name, weights in sorted(model.encoder.state_dict().items()):
         told.update(f"{name}{tuple(weights.shape)}".encode())

@@ -95,11 +95,13 @@ class Settings:
         table: path of the table that lists its sounds; empty where they are those of a folder.
         every: seconds from one moment of a recording to the next; None where recordings are embedded as a whole.
         window: seconds that are heard around each moment.
+        speed: how many times as slow as they are the sounds are heard.
     """
 
     table: str = ""
     every: float | None = None
     window: float | None = None
+    speed: float = 1.0
 
 
 def sound_of(folder: Path | None, entry: Entry | Broken) -> Sound:
@@ -172,7 +174,7 @@ class Store:
         settings = self.settings
         if not isinstance(settings.table, str) or (settings.every is None) != (settings.window is None):
             raise ValueError("its settings are none")
-        _check_times(settings.every, settings.window)
+        _check_times(settings.every, settings.window, settings.speed)
         rows = [(each.name, each.size, each.modified, each.digest, each.start, each.end) for each in self.entries]
         rows += [(each.name, each.size, each.modified, each.reason, each.start, each.end) for each in self.broken]
         for name, size, modified, text, start, end in rows:

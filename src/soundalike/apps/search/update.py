@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +174,8 @@ def _settings(source: Source, every: float | None, window: float | None, before:
         raise SoundalikeError(f"{source.table}: lists segments; leave out every, which is for whole recordings.")
     if every is not None and window is None:
         window = max(every, WINDOW) if before is None or before.window is None else before.window
-    return Settings("" if source.table is None else os.path.abspath(source.table), every, window)
+    table = "" if source.table is None else os.path.abspath(source.table)
+    return Settings(table, every, window, 1.0 if before is None else before.speed)
 
 
 def update(
@@ -215,6 +216,7 @@ def update(
                 f"{out}: was made with another model ({store.maker.model}); give that one, or another --out."
             )
         settings = _settings(source, every, window, None if store is None else store.settings)
+        settings = replace(settings, speed=getattr(embedder, "speed", 1.0))
         return _Update(source, Path(out), embedder, maker, store, settings).run(progress)
 
 
