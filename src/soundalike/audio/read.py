@@ -102,14 +102,15 @@ def decode(path: str | Path | Segment, sample_rates: Sequence[int], seconds: flo
     if seconds is not None and math.isinf(seconds):
         seconds = None
     outcome = Outcome()
-    start, end = None, seconds
+    start, end, channel = None, seconds, None
     if isinstance(path, Segment):
+        channel = path.channel
         seconds = min(path.seconds, math.inf if seconds is None else seconds)
         start, end = path.start, path.start + seconds
     path = file_of(path)
     parts: dict[int, list[np.ndarray]] = {rate: [] for rate in sample_rates}
     try:
-        for pieces in stream(path, sample_rates, end, outcome, start):
+        for pieces in stream(path, sample_rates, end, outcome, start, channel):
             for rate, piece in pieces.items():
                 parts[rate].append(piece)
         waveforms = {rate: np.concatenate(pieces) for rate, pieces in parts.items()}
@@ -157,11 +158,12 @@ class Blocks:
         outcome = Outcome()
         waiting = np.zeros(0, np.float32)
         start = self.skip or None
-        end = left = None
+        end = left = channel = None
         if self.segment is not None:
+            channel = self.segment.channel
             start, end = self.segment.start + self.skip, self.segment.end
             left = max(1, round((self.segment.seconds - self.skip) * self.sample_rate))
-        for pieces in stream(self.path, [self.sample_rate], end, outcome, start):
+        for pieces in stream(self.path, [self.sample_rate], end, outcome, start, channel):
             piece = pieces[self.sample_rate][:left]
             left = None if left is None else left - len(piece)
             waiting = np.concatenate([waiting, piece])

@@ -183,7 +183,8 @@ def _part(query: Sound, options: argparse.Namespace) -> Sound:
     start = first + (options.start or 0.0)
     last = first + (read.duration(query) or start)
     end = last if options.seconds is None else min(last, start + options.seconds)
-    return Segment(file_of(query), start, max(end, start + 0.01))
+    channel = query.channel if isinstance(query, Segment) else None
+    return Segment(file_of(query), start, max(end, start + 0.01), channel=channel)
 
 
 def _found(index: Index, query: Sound, options: argparse.Namespace) -> list[Found]:

@@ -131,7 +131,9 @@ def key_of(sound: Sound) -> tuple[str, str]:
 def _name(sound: Sound) -> str:
     """What tells a file or a segment from another one."""
     name = os.path.abspath(file_of(sound))
-    return f"{name}#t={sound.start!r},{sound.end!r}" if isinstance(sound, Segment) else name
+    if not isinstance(sound, Segment):
+        return name
+    return f"{name}#t={sound.start!r},{sound.end!r}" + (f",{sound.channel}" if sound.channel is not None else "")
 
 
 def _stamp(sound: Sound) -> str:

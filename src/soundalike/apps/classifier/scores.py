@@ -6,6 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -168,7 +169,7 @@ class WindowScores:
         """The stretch that begins with a moment."""
         start = number * self.every
         if isinstance(self.sound, Segment):  # by its end, too: segments may overlap
-            return Segment(self.sound.path, self.sound.start + start, self.sound.end + number)
+            return replace(self.sound, start=self.sound.start + start, end=self.sound.end + number)
         return Segment(self.sound, start, start + self.stretch * self.every)
 
     def _before(self, number: int) -> Entry | None:

@@ -70,6 +70,8 @@ class _File:
     modified: int
     spans: tuple[Span, ...] = (_WHOLE,)
     """The parts of it that are to be indexed, in seconds."""
+    sounds: tuple[Sound, ...] = ()
+    """The same, as a table lists them."""
 
 
 @dataclass(frozen=True)
@@ -304,11 +306,12 @@ class _Update:
     def _files(self) -> tuple[list[_File], dict[str, str]]:
         """What is to be indexed, and what cannot be looked at."""
         files, failed = [], {}
-        wanted: dict[Path, dict[Span, None]] = {}
+        wanted: dict[Path, dict[Span, Sound]] = {}
         sounds = self.source.sounds
         for sound in read.find(self.folder) if sounds is None else sounds:
             path = file_of(sound) if sounds is None else Path(os.path.abspath(file_of(sound)))
-            wanted.setdefault(path, {})[span_of(sound)] = None
+            there = replace(sound, path=path) if isinstance(sound, Segment) else path
+            wanted.setdefault(path, {}).setdefault(span_of(sound), there)
         for path, spans in wanted.items():
             name = path.relative_to(self.folder).as_posix()
             try:
@@ -317,7 +320,9 @@ class _Update:
                 failed[name] = f"cannot be opened ({error.strerror})."
                 continue
             if stat.S_ISREG(status.st_mode):
-                files.append(_File(name, path, status.st_size, status.st_mtime_ns, tuple(spans)))
+                files.append(
+                    _File(name, path, status.st_size, status.st_mtime_ns, tuple(spans), tuple(spans.values()))
+                )
             else:  # opening a pipe would wait for ever
                 failed[name] = "is not a regular file."
         return files, failed
@@ -371,9 +376,9 @@ class _Update:
         """Embeds whole files and segments, those together that are not in the index yet."""
         sounds, owners = [], []
         for file, digest in files:
-            for span in file.spans:
+            for span, sound in zip(file.spans, file.sounds, strict=True):
                 if span not in self.contents.get(digest, {}):
-                    sounds.append(sound_of(None, Entry(os.fspath(file.path), 0, 0, "", *span)))
+                    sounds.append(sound)
                     owners.append((file.name, span))
         embedded = embed_files(sounds, {"model": self.embedder})
         self.notes += embedded.notes
