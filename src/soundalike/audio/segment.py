@@ -27,6 +27,10 @@ class Segment:
     high: float | None = None
     channel: int | None = None
 
+    def __post_init__(self) -> None:
+        """Takes text for a path."""
+        object.__setattr__(self, "path", Path(self.path))
+
     def __str__(self) -> str:
         """File, start and end."""
         channel = "" if self.channel is None else f", channel {self.channel}"
