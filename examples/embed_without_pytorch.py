@@ -42,7 +42,6 @@ class Ears:
         """The embedding of an audio file, (size,)."""
         return self.session.run(["embedding"], {"waveform": self.hear(path)[None]})[0][0]
 
-
     def name(self, path: str) -> list[tuple[str, float]]:
         """The class of an audio file and its probability; several where classes may be heard at once, or none."""
         waveform = self.hear(path)[None]
