@@ -246,8 +246,8 @@ def test_folds_keep_a_file_together(recordings: Path, tmp_path: Path) -> None:
     dataset = datasets.read("manifest", recordings / "labels.csv")
     assert len(dataset.sounds) == 12
     assert all(isinstance(sound, Segment) for sound in dataset.sounds)
-    folds = dict(zip(dataset.paths, dataset.clips["fold"], strict=True))
-    assert [folds[path] for path in dataset.paths] == list(dataset.clips["fold"])
+    folds = dict(zip(dataset.paths, [clip.fold for clip in dataset.clips], strict=True))
+    assert [folds[path] for path in dataset.paths] == [clip.fold for clip in dataset.clips]
     assert len({*folds.values()}) == 5
     apart = [
         {"path": str(recordings / "rec0.wav"), "start": 1, "end": 2, "label": "a", "fold": 1},
