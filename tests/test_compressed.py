@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from compressed_files import SECONDS, Kind, decoded, encoded, kinds, mp3, sound, wav
 from soundalike.audio import buffer, contents, decoding, mpeg, read
@@ -252,3 +253,26 @@ def test_the_bytes_of_a_file_are_those_that_are_there(tmp_path: Path, monkeypatc
         assert found[-10:] == data[-10:]
         (tmp_path / "a").write_bytes(data[:100])
         assert buffer.FileBytes(stream, len(data))[90:120] == data[90:100] + bytes(20)
+
+
+@pytest.mark.parametrize("form", ["AIFF", "W64", "CAF", "AU"])
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_a_recorder_that_lost_power(tmp_path: Path, form: str, subtype: str) -> None:
+    path = tmp_path / f"a.{form.lower()}"
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (9001, 2))
+    soundfile.write(path, samples, 16_000, format=form, subtype=subtype)
+    expected = read.load(path)
+    data = bytearray(path.read_bytes())
+    for name, place, length in {
+        "AIFF": [(b"FORM", 4, 4), (b"COMM", 10, 4), (b"SSND", 4, 4)],
+        "W64": [(b"riff", 16, 8), (b"data", 16, 8)],
+        "CAF": [(b"data", 4, 8)],
+        "AU": [(b".snd", 8, 4)],
+    }[form]:
+        first = data.index(name) + place
+        data[first : first + length] = bytes(length)
+    path.write_bytes(data)
+    heard = read.decode(path, [16_000])
+    np.testing.assert_array_equal(heard.waveforms[16_000][: len(expected)], expected)
+    assert len(heard.waveforms[16_000]) - len(expected) <= 8  # chunks that the program had written before
+    assert heard.note == "its header was never completed; what follows it is used."

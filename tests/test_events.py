@@ -95,8 +95,18 @@ def test_thresholds_of_a_table(tmp_path: Path) -> None:
     table.write_text("label,min\na,0.75\n")
     least = read_least(str(table), ["a", "b"])
     assert least == {"a": 0.75, "b": 0.0}
+    table.write_text("class,min\nb,0.25\n")
+    assert read_least(str(table), ["a", "b"], 0.5) == {"a": 0.5, "b": 0.25}
+    in_yaml = tmp_path / "min.yaml"
+    in_yaml.write_text("a: 0.75\n'b': 1\n")
+    assert read_least(str(in_yaml), ["a", "b"]) == {"a": 0.75, "b": 1.0}
+    for text, said in {"- a": "give a least probability for each class", "c: 1": "no class is called 'c'"}.items():
+        in_yaml.write_text(text)
+        with pytest.raises(SoundalikeError, match=said):
+            read_least(str(in_yaml), ["a", "b"])
+    table.write_text("label,min\na,0.75\n")
     assert [is_likely(Event(0, 1, "a", p), least) for p in (0.74, 0.75, None)] == [False, True, True]
-    for text, said in {"c,0.5": "no class is called 'c'", "a,1.5": "'1.5' is not a probability"}.items():
+    for text, said in {"c,0.5": "no class is called 'c'", "a,1.5": "'1.5', is not a probability"}.items():
         table.write_text(f"label,min\n{text}\n")
         with pytest.raises(SoundalikeError, match=said):
             read_least(str(table), ["a", "b"])

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from browser import CHROMIUM, Page, opened
-from soundalike.apps.pages import map as mapping
+from soundalike.apps.pages import page_file
 from soundalike.apps.pages.map import cluster, cluster_names, folder_groups, layout, sound_map
 from soundalike.audio import read
 from soundalike.audio.excerpt import Excerpts, excerpt, excerpts
@@ -296,14 +296,14 @@ def test_a_folder_of_broken_files_is_no_map(run: Path, tmp_path: Path, capsys: p
 
 def test_an_interrupted_page_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "map.html"
-    mapping.write("before", out)
+    page_file.write("before", out)
 
     def broken_off(source: Path, target: Path) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("soundalike.apps.pages.map.os.replace", broken_off)
     with pytest.raises(KeyboardInterrupt):
-        mapping.write("after", out)
+        page_file.write("after", out)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("map.html", "before")]
 
 
@@ -386,7 +386,7 @@ def test_a_browser_shows_plays_and_filters(made: Path, tmp_path: Path) -> None:
 def test_a_browser_takes_odd_names_as_names(tmp_path: Path) -> None:
     paths = [tmp_path / "x" / name.replace("/", "∕") for name in NAMES]
     page = tmp_path / "map.html"
-    mapping.write(sound_map(paths, np.random.default_rng(0).normal(size=(5, 4)), sounds=silent(5)), page)
+    page_file.write(sound_map(paths, np.random.default_rng(0).normal(size=(5, 4)), sounds=silent(5)), page)
     page.write_text(
         page.read_text(encoding="utf-8").replace(
             "</body>", "<script>byId = document.getElementById('as-list').click()</script></body>"

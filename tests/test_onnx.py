@@ -14,6 +14,8 @@ import soundfile
 import torch
 
 import soundalike
+from soundalike.apps.classifier import NONE, load_classifier, teach
+from soundalike.apps.classifier.onnx import largest_difference_of_probabilities
 from soundalike.audio import read
 from soundalike.cli import main
 from soundalike.core.errors import SoundalikeError
@@ -297,3 +299,42 @@ def test_the_example_needs_neither_pytorch_nor_this_package(small: tuple[SoundMo
     cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
     assert lines[2].startswith(f"cosine of {files[0]} and {files[1]}: ")
     assert float(lines[2].split()[-1]) == pytest.approx(cosine, abs=2e-4)
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_classifier_gives_the_probabilities_of_classify(tmp_path: Path, cli: Any, overlap: bool) -> None:
+    recordings = sorted((ROOT / "data" / "ESC-10" / "audio").glob("*.ogg"))
+    if not recordings:
+        pytest.skip("the recordings that ship with the repository are not here")
+    out = tmp_path / "t.onnx"
+    model = build("doppelgangers-cpu", {"readout": "stages"}) if overlap else build(*CASES["logmel, few bands"])
+    for file in recordings:
+        kind = file.stem.rsplit("-", 1)[1]
+        if kind in ("0", "21") and file.name[0] in "23":
+            (tmp_path / "in" / kind).mkdir(parents=True, exist_ok=True)
+            soundfile.write(tmp_path / "in" / kind / f"{file.stem}.wav", read.load(file, RATE, 1.0), RATE)
+    teach(tmp_path / "in", model, overlap=overlap).save(tmp_path / "t.safetensors")
+    code, said, err = cli("export", tmp_path / "t.safetensors", "--onnx", out)
+    assert (code, err) == (0, "")
+    assert "probabilities (batch, 2) and distance (batch,) out" in said
+    classifier = load_classifier(tmp_path / "t.safetensors")
+    new = [file for file in recordings if file.name[0] == "1"][::5]
+    quiet = np.zeros(4000, np.float32)
+    sounds = [read.load(file, RATE, 2.0) for file in new]
+    sounds += [sound(200), sound(321), np.concatenate([quiet, sound(9000), quiet])]
+    assert largest_difference_of_probabilities(classifier, out, sounds) < 1e-4
+    assert largest_difference(classifier.model, out, sounds[:2]) < 2e-4
+    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    for waveform in [*sounds[2:], np.zeros(5000, np.float32)]:
+        (distance,) = session.run(["distance"], {"waveform": waveform[None]})[0]
+        expected = classifier.predict_many([waveform], none_of_these=0)[0]
+        if expected.probabilities:
+            assert distance == pytest.approx(expected.distance or 0, rel=1e-3, abs=1e-4)
+        else:
+            assert distance == np.inf
+    script = ROOT / "examples" / "embed_without_pytorch.py"
+    run = [sys.executable, script, out, *new[:2]]
+    said = subprocess.run(run, capture_output=True, text=True, timeout=120, check=True).stdout
+    for file, line in zip(new[:2], said.splitlines()[2:4], strict=True):
+        heard = classifier.classify(file).labels
+        assert line.startswith(f"{file}: {heard[0] if heard else NONE}")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import soundalike
 from soundalike.audio import read
 from soundalike.audio.segment import Segment
 from soundalike.core.errors import AudioError, SoundalikeError, SoundWarning
@@ -245,8 +246,8 @@ def test_folds_keep_a_file_together(recordings: Path, tmp_path: Path) -> None:
     dataset = datasets.read("manifest", recordings / "labels.csv")
     assert len(dataset.sounds) == 12
     assert all(isinstance(sound, Segment) for sound in dataset.sounds)
-    folds = dict(zip(dataset.paths, dataset.clips["fold"], strict=True))
-    assert [folds[path] for path in dataset.paths] == list(dataset.clips["fold"])
+    folds = dict(zip(dataset.paths, [clip.fold for clip in dataset.clips], strict=True))
+    assert [folds[path] for path in dataset.paths] == [clip.fold for clip in dataset.clips]
     assert len({*folds.values()}) == 5
     apart = [
         {"path": str(recordings / "rec0.wav"), "start": 1, "end": 2, "label": "a", "fold": 1},
@@ -348,3 +349,47 @@ def test_search_for_segments(recordings: Path, run: Path, tmp_path: Path, cli: C
     lines = out.splitlines()
     assert lines[0].endswith("rec0.wav, 1 to 1.6 s")
     assert [Path(line.split()[-1]).stem for line in lines[1::2]] == ["low", "high"] * 6
+
+
+def test_a_selection_of_one_channel_is_heard_in_that_one(tmp_path: Path) -> None:
+    left, right = tone(300, 4, 1), tone(2000, 4, 2)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], 1), RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "one.wav", left, RATE)
+
+    def table(rows: list[tuple[int, int, float, str]], name: str = "a.wav") -> list[Segment]:
+        lines = [
+            f"{number}\tSpectrogram 1\t{channel}\t{start}\t{start + 1}\t0\t8000\t{name}\t{label}"
+            for number, channel, start, label in rows
+        ]
+        place = tmp_path / "a.selections.txt"
+        place.write_text("\n".join(["\t".join([*RAVEN_COLUMNS, "Begin File", "Annotation"]), *lines]))
+        return [row.sound for row in read_rows(place, ("label",)) if isinstance(row.sound, Segment)]
+
+    first, second, both = table([(1, 1, 0.5, "x"), (2, 2, 1.5, "y"), (3, 1, 2.5, "z"), (3, 2, 2.5, "z")])
+    assert [sound.channel for sound in (first, second, both)] == [1, 2, None]
+    np.testing.assert_array_equal(read.load(first), left[RATE // 2 : 3 * RATE // 2])
+    np.testing.assert_array_equal(np.concatenate(list(read.Blocks(second, seconds=0.1))), right[24_000:40_000])
+    np.testing.assert_allclose(read.load(both), (left + right)[40_000:56_000] / 2, atol=1e-6)
+    assert str(second).endswith("a.wav, 1.5 to 2.5 s, channel 2")
+    assert table([(1, 1, 0.5, "x")])[0].channel is None  # Raven says so of every recording with one
+    with pytest.raises(AudioError, match="has 1 channel, and the segment is of channel 2"):
+        read.load(table([(1, 2, 0.5, "x")], "one.wav")[0])
+
+
+def test_python_takes_segments_as_it_takes_files(recordings: Path, run: Path, tmp_path: Path, cli: Cli) -> None:
+    taught = tmp_path / "t.safetensors"
+    assert cli("teach", recordings / "labels.csv", "--model", run, "--out", taught)[0] == 0
+    model, classifier = soundalike.load(run), soundalike.load_classifier(taught)
+    sounds = [soundalike.Segment(str(recordings / f"rec{number}.wav"), *PLACES["high"]) for number in (0, 1)]
+    expected = [model.embed(read.load(sound)) for sound in sounds]
+    np.testing.assert_allclose(model.embed(sounds), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(model.embed(sounds[0]), expected[0], rtol=1e-5, atol=1e-5)
+    assert [each.label for each in classifier.classify([*sounds, recordings / "rec0.wav"])][:2] == ["high", "high"]
+    assert classifier.classify(sounds[1]).label == "high"
+
+
+@pytest.mark.parametrize("task", ["esc10", "folder", "manifest"])
+def test_evaluate_calls_a_url_a_url(cli: Cli, task: str) -> None:
+    code, _, err = cli("evaluate", "--task", task, "--data", "https://example.org/x.csv")
+    assert code == 2
+    assert err == "soundalike: https://example.org/x.csv: is a URL, and soundalike reads files: download it first.\n"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from soundalike.apps.classifier import SoundClassifier, load_classifier, teach
     from soundalike.apps.search import Index
+    from soundalike.audio.segment import Segment
     from soundalike.model.model import SoundModel
     from soundalike.model.recipe import Recipe
     from soundalike.model.sklearn import SoundEmbedder
@@ -21,6 +22,7 @@ __all__ = [
     "Index",
     "Parametric",
     "Recipe",
+    "Segment",
     "SoundClassifier",
     "SoundEmbedder",
     "SoundModel",
@@ -34,6 +36,7 @@ __all__ = [
 
 _HOMES = {
     "Index": "soundalike.apps.search",
+    "Segment": "soundalike.audio.segment",
     "SoundEmbedder": "soundalike.model.sklearn",
     "SoundModel": "soundalike.model.model",
     "Recipe": "soundalike.model.recipe",
@@ -52,7 +55,7 @@ def load(path: str | Path | None = None, device: str = "cpu") -> SoundModel:
 
     Args:
         path: a ``.safetensors`` file that ``soundalike`` wrote, the folder of a run, or the name of a shipped model.
-        device: where it shall compute, such as ``cpu`` or ``cuda``.
+        device: where it shall compute, such as ``cpu`` or ``cuda``; ``auto`` is a GPU where there is one.
 
     Raises:
         SoundalikeError: there is no such file, or it is not a model or not whole.

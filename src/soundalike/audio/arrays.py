@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from soundalike.audio.mix import Levels, level_note, mixed
+from soundalike.audio.segment import Segment
 from soundalike.core.errors import AudioError, SoundalikeError, SoundWarning
 
 LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000  # Hz; outside, it is a damaged header or a rate given in kHz
@@ -130,15 +131,15 @@ def several(sound: Any) -> Iterable[Any] | None:
     """The sounds that somebody passes, or None where it is one sound: the one rule of all that takes either.
 
     Args:
-        sound: a path, an array or tensor, a pair of a waveform and its rate, a list of numbers; or a collection of
-            such, also a pandas Series, an array of strings or a generator.
+        sound: a path or a segment of a file, an array or tensor, a pair of a waveform and its rate, a list of numbers;
+            or a collection of such, also a pandas Series, an array of strings or a generator.
 
     Raises:
         AudioError: an array can be taken for one or for several, or it is neither a sound nor a collection.
     """
     if hasattr(sound, "to_numpy"):  # what pandas has, without importing pandas
         sound = sound.to_numpy()
-    if isinstance(sound, str | os.PathLike) or with_rate(sound) is not None:
+    if isinstance(sound, str | os.PathLike | Segment) or with_rate(sound) is not None:
         return None
     if hasattr(sound, "ndim") and hasattr(sound, "dtype") and not isinstance(sound, numbers.Real):
         if sound.ndim == 1 and getattr(sound.dtype, "kind", "f") in "OUT":

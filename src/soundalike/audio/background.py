@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
-from soundalike.audio.read import Decoded, decode, is_long
+from soundalike.audio.read import Decoded, decode, duration, is_long
 from soundalike.audio.segment import Sound, file_of
 from soundalike.core.errors import AudioError
 
@@ -102,7 +102,7 @@ class LookAhead:
 
 
 @contextmanager
-def file_progress(total: int, shown: bool, what: str, unit: str = "files") -> Iterator[Callable[[int], None]]:
+def file_progress(total: int, shown: bool, what: str, unit: str = "files") -> Iterator[Callable[[float], None]]:
     """A function to call with the number of files done, and a display on stderr of ``what`` is done, if ``shown``."""
     if not shown:
         yield lambda done: None
@@ -119,3 +119,24 @@ def file_progress(total: int, shown: bool, what: str, unit: str = "files") -> It
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as display:
         task = display.add_task(what, total=total)
         yield lambda done: display.advance(task, done)
+
+
+@contextmanager
+def time_progress(files: Sequence[Sound], shown: bool, what: str) -> Iterator[Callable[[float], None]]:
+    """A function to call with the seconds of sound done, and a display on stderr of ``what`` is done, if ``shown``."""
+    if not shown:
+        yield lambda seconds: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+    from rich.text import Text
+
+    class Heard(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            rate = f", {task.completed / task.elapsed:.0f} times as fast as it plays" if task.elapsed else ""
+            return Text(f"{task.completed / 60:.1f} min{rate}")
+
+    columns = ("{task.description}", BarColumn(), Heard(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as display:
+        task = display.add_task(what, total=sum(duration(file) or 0.0 for file in files) or None)
+        yield lambda seconds: display.advance(task, seconds)

@@ -11,6 +11,7 @@ from soundalike.audio import flac, mpeg, ogg, riff
 from soundalike.audio.buffer import Buffer, FileBytes
 from soundalike.audio.kinds import advice, extra_is_there, kind
 from soundalike.audio.mpeg import Piece
+from soundalike.audio.unfinished import NOTE, unfinished
 from soundalike.core.errors import AudioError
 
 _MPEG = (".mp3", ".mp2", ".mp1", ".mpa", ".mpga")
@@ -74,6 +75,8 @@ def _found(path: Path, data: Buffer) -> Contents:
         return _ogg(path, data)
     if head[:4] == b"fLaC":
         return _flac(data, start)
+    if (pieces := unfinished(data)) is not None:
+        return Contents((Part(pieces),), None, NOTE)
     if (name := kind(head)) is not None:
         if not extra_is_there():
             raise AudioError(f"{path}: not readable as audio: {advice(name)}.")

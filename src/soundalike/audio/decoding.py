@@ -86,7 +86,12 @@ def length(path: Path) -> float:
 
 
 def stream(
-    path: Path, sample_rates: Sequence[int], seconds: float | None, outcome: Outcome, start: float | None = None
+    path: Path,
+    sample_rates: Sequence[int],
+    seconds: float | None,
+    outcome: Outcome,
+    start: float | None = None,
+    channel: int | None = None,
 ) -> Iterator[dict[int, np.ndarray]]:
     """The waveform of a file piece by piece, at each of the rates; together there is at least one sample of each.
 
@@ -96,6 +101,7 @@ def stream(
         seconds: where to end, counted from the beginning of the file; None for its end.
         outcome: where what is known of the file at its end is put.
         start: where a segment begins, in seconds; None where no segment is read.
+        channel: the one that is heard, from 1; None for all of them.
 
     Returns:
         Iterator over pieces by rate, as long as it happens, also empty.
@@ -105,7 +111,7 @@ def stream(
     """
     check_file(path)
     try:
-        reading = _Reading(path, contents(path), sample_rates, seconds, start)
+        reading = _Reading(path, contents(path), sample_rates, seconds, start, channel)
         for number, part in enumerate(reading.contents.parts):
             yield from _part(reading, part, number)
             if reading.is_done:
@@ -187,9 +193,10 @@ class _Reading:
         sample_rates: Sequence[int],
         seconds: float | None,
         start: float | None = None,
+        channel: int | None = None,
     ) -> None:
         self.path, self.contents, self.sample_rates, self.seconds = path, known, sample_rates, seconds
-        self.start = start
+        self.start, self.channel = start, channel
         self.convert: dict[int, Callable[[np.ndarray, bool], np.ndarray]] = {}
         self.given = dict.fromkeys(sample_rates, 0)
         self.first: np.ndarray | None = None
@@ -215,11 +222,15 @@ class _Reading:
         native = file.samplerate
         if not LOWEST_RATE <= native <= HIGHEST_RATE:
             raise AudioError(f"{self.path}: its header gives a sample rate of {native} Hz, which cannot be right.")
+        if self.channel is not None and self.channel > file.channels:
+            had = f"{file.channels} channel{'s' * (file.channels != 1)}"
+            raise AudioError(f"{self.path}: has {had}, and the segment is of channel {self.channel}.")
+        channels = file.channels if self.channel is None else 1
         if self.mixer is None:
-            self.mixer = Mixer(native, file.channels)
-        elif (native, file.channels) != (self.native, self.mixer.channels):
+            self.mixer = Mixer(native, channels)
+        elif (native, channels) != (self.native, self.mixer.channels):
             yield self._heard(self.mixer.rest())
-            self.mixer.follow(native, file.channels)
+            self.mixer.follow(native, channels)
         if native != self.native:
             if self.convert:
                 yield self._converted(np.zeros(0, np.float32), True)
@@ -249,6 +260,8 @@ class _Reading:
             block = block[max(0, len(block) - max(0, self.part_count - begin)) :]
             if not len(block):  # before the segment
                 continue
+            if self.channel is not None:
+                block = block[:, self.channel - 1 : self.channel]
             check_finite(block, f"{self.path}:")
             yield self._heard(self.mixer(block))
         self._end(file, self.part_count >= left)

@@ -102,14 +102,15 @@ def decode(path: str | Path | Segment, sample_rates: Sequence[int], seconds: flo
     if seconds is not None and math.isinf(seconds):
         seconds = None
     outcome = Outcome()
-    start, end = None, seconds
+    start, end, channel = None, seconds, None
     if isinstance(path, Segment):
+        channel = path.channel
         seconds = min(path.seconds, math.inf if seconds is None else seconds)
         start, end = path.start, path.start + seconds
     path = file_of(path)
     parts: dict[int, list[np.ndarray]] = {rate: [] for rate in sample_rates}
     try:
-        for pieces in stream(path, sample_rates, end, outcome, start):
+        for pieces in stream(path, sample_rates, end, outcome, start, channel):
             for rate, piece in pieces.items():
                 parts[rate].append(piece)
         waveforms = {rate: np.concatenate(pieces) for rate, pieces in parts.items()}
@@ -129,13 +130,16 @@ class Blocks:
         note: after a pass, what was wrong with a file that could be used all the same, otherwise None.
     """
 
-    def __init__(self, path: str | Path | Segment, sample_rate: int = 16000, seconds: float = 30.0) -> None:
+    def __init__(
+        self, path: str | Path | Segment, sample_rate: int = 16000, seconds: float = 30.0, skip: float = 0.0
+    ) -> None:
         """Choose the blocks.
 
         Args:
             path: any audio file, or a segment of one.
             sample_rate: of the blocks, in Hz.
             seconds: length of a block; the last one is as long as what is left, and no block is empty.
+            skip: seconds at the beginning that are left out.
 
         Raises:
             SoundalikeError: if a sample rate is none, or seconds is not above 0.
@@ -146,17 +150,20 @@ class Blocks:
         self.path, self.sample_rate = file_of(path), sample_rate
         self.segment = path if isinstance(path, Segment) else None
         self.size = max(1, round(seconds * sample_rate))
+        self.skip = skip
         self.note: str | None = None
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Mono float32 blocks (samples,)."""
         outcome = Outcome()
         waiting = np.zeros(0, np.float32)
-        start = end = left = None
+        start = self.skip or None
+        end = left = channel = None
         if self.segment is not None:
-            start, end = self.segment.start, self.segment.end
-            left = max(1, round(self.segment.seconds * self.sample_rate))
-        for pieces in stream(self.path, [self.sample_rate], end, outcome, start):
+            channel = self.segment.channel
+            start, end = self.segment.start + self.skip, self.segment.end
+            left = max(1, round((self.segment.seconds - self.skip) * self.sample_rate))
+        for pieces in stream(self.path, [self.sample_rate], end, outcome, start, channel):
             piece = pieces[self.sample_rate][:left]
             left = None if left is None else left - len(piece)
             waiting = np.concatenate([waiting, piece])

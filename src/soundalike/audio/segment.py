@@ -17,6 +17,7 @@ class Segment:
         end: in seconds, above ``start``.
         low: lowest frequency in Hz where it is known; it is kept and does not change what is heard.
         high: highest frequency in Hz where it is known.
+        channel: the one that is heard, from 1; None for all of them.
     """
 
     path: Path
@@ -24,10 +25,16 @@ class Segment:
     end: float
     low: float | None = None
     high: float | None = None
+    channel: int | None = None
+
+    def __post_init__(self) -> None:
+        """Takes text for a path."""
+        object.__setattr__(self, "path", Path(self.path))
 
     def __str__(self) -> str:
         """File, start and end."""
-        return f"{self.path}, {self.start:.10g} to {self.end:.10g} s"
+        channel = "" if self.channel is None else f", channel {self.channel}"
+        return f"{self.path}, {self.start:.10g} to {self.end:.10g} s{channel}"
 
     @property
     def seconds(self) -> float:

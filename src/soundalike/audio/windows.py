@@ -35,7 +35,8 @@ def embed(
         SoundalikeError: if ``every`` or ``seconds`` is not above 0.
     """
     around = windows(blocks, embedder.sample_rate, every, seconds)
-    at_once = max(1, min(_WINDOWS_AT_ONCE, int(_SECONDS_AT_ONCE / seconds)))
+    heard = seconds * getattr(embedder, "speed", 1.0)  # of a model that hears sounds slowed down
+    at_once = max(1, min(_WINDOWS_AT_ONCE, int(_SECONDS_AT_ONCE / heard)))
     while lot := list(islice(around, at_once)):
         yield np.array([moment for moment, _ in lot]), embedder([window for _, window in lot])
 

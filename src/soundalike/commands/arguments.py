@@ -99,6 +99,21 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
 
 
+def add_inference_device(parser: argparse.ArgumentParser) -> None:
+    """``--device`` of a command that embeds."""
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps, or auto: a GPU if it has one (default: cpu)")
+
+
+def add_speed(parser: argparse.ArgumentParser) -> None:
+    """``--speed``, for `SoundModel.slowed`; what a model remembers where it is not given."""
+    parser.add_argument(
+        "--speed",
+        type=number,
+        metavar="TIMES",
+        help="hear the sounds slowed down so many times, as 10 for bats; times stay those of the recording",
+    )
+
+
 def add_compact(parser: argparse.ArgumentParser, does: str) -> None:
     """``--compact`` and ``--full`` of a command that embeds.
 
@@ -127,6 +142,11 @@ def as_asked(model: SoundModel, options: argparse.Namespace) -> SoundModel:
     if options.compact is not None:
         return model.compacted(options.compact)
     return model.full() if options.full else model
+
+
+def at_speed(model: SoundModel, options: argparse.Namespace) -> SoundModel:
+    """The model that hears as slowly as ``--speed`` says; as it does by itself where it is not given."""
+    return model if options.speed is None else model.slowed(options.speed)
 
 
 def add_tasks(parser: argparse.ArgumentParser) -> None:

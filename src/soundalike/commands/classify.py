@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 from soundalike.audio.segment import Segment
 from soundalike.commands.arguments import (
     TABLES,
+    add_inference_device,
     add_sounds,
     check_apart,
     name_broken,
@@ -69,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="share of sounds of the classes that may be called none of these (default: 0.05; 0: never)",
     )
-    parser.add_argument("--device", default="cpu", help="default: cpu")
+    add_inference_device(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -124,22 +126,23 @@ def _name(
     """A row for each file; gives the broken ones."""
     from soundalike.apps.classifier import writing
     from soundalike.apps.classifier.recordings import classify_files
-    from soundalike.audio.background import failure, file_progress
+    from soundalike.apps.classifier.scores import journal_beside
+    from soundalike.audio.background import Failure
     from soundalike.data.table_writer import open_table
 
     broken = []
     spans = any(isinstance(file, Segment) for file in files)
     top = min(options.top, len(classifier.classes))
-    with (
-        open_table(options.out, writing.prediction_columns(top, spans)) as table,
-        file_progress(len(files), True, "classifying") as advance,
-    ):
-        for file, prediction in classify_files(classifier, files, share):
-            if isinstance(prediction, AudioError):
-                broken.append((file, failure(file, prediction).reason))
+    journal = None if options.out is None else journal_beside(options.out, options.classifier)
+    with open_table(options.out, writing.prediction_columns(top, spans), whole=True) as table:
+        for file, prediction in classify_files(classifier, files, share, journal, progress=True):
+            if isinstance(prediction, Failure):
+                broken.append((file, prediction.reason))
             else:
-                table.write(writing.prediction_row(file, prediction, top, spans))
-            advance(1)
+                for row in writing.prediction_rows(file, prediction, top, spans):
+                    table.write(row)
+    if journal is not None:
+        journal.remove()
     return broken
 
 
@@ -154,14 +157,27 @@ def _follow(
     """The events of each recording; gives the broken ones."""
     from soundalike.apps.classifier import time_line, writing
     from soundalike.apps.classifier.events import CONTEXT, Cutter, is_likely, read_least
-    from soundalike.audio.background import failure
+    from soundalike.apps.classifier.overlapping import LEAST
+    from soundalike.apps.classifier.scores import KeptScores, journal_beside
+    from soundalike.audio.background import failure, time_progress
     from soundalike.data.table_writer import open_table
 
     broken = []
-    least = read_least("0" if options.min is None else options.min, classifier.classes)
+    usual = LEAST if classifier.overlap else 0.0
+    least = read_least(str(usual) if options.min is None else options.min, classifier.classes, usual)
     context = CONTEXT if options.context is None else options.context
     cutter = None if options.clips is None else Cutter(options.clips, context)
-    with open_table(options.out, writing.EVENT_COLUMNS) as table, _progress(files) as advance:
+    kept = None
+    beside = next((place for place in (options.out, options.raven, options.labels, options.clips) if place), None)
+    if beside is not None:
+        kept = KeptScores(journal_beside(beside, options.classifier, f"{options.every} {options.window}"))
+        if kept.before:
+            print("some of it was classified before; going on.", file=sys.stderr)
+    with ExitStack() as stack:
+        if kept is not None:
+            stack.callback(kept.flush)  # also of what an interruption ends
+        table = stack.enter_context(open_table(options.out, writing.EVENT_COLUMNS, whole=True))
+        advance = stack.enter_context(time_progress(files, True, "classifying"))
         for place, file in enumerate(files):
             with ExitStack() as open_files:
                 stream = None if labels is None else open_files.enter_context(_opened(labels[place]))
@@ -172,7 +188,7 @@ def _follow(
                     )
                 try:
                     for event in time_line(
-                        classifier, file, options.every, options.window, share, options.all, advance
+                        classifier, file, options.every, options.window, share, options.all, advance, kept, least
                     ):
                         if not is_likely(event, least):
                             continue
@@ -185,6 +201,8 @@ def _follow(
                             cutter.write(file, event)
                 except AudioError as error:
                     broken.append((file, failure(file, error).reason))
+    if kept is not None:
+        kept.journal.remove()
     return broken
 
 
@@ -195,23 +213,3 @@ def _opened(place: Path) -> Iterator[IO[str]]:
 
     with naming(place), place.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         yield stream
-
-
-@contextmanager
-def _progress(files: list[Sound]) -> Iterator[Callable[[float], None]]:
-    """A function to call with seconds that were classified, and a display of them on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
-    from rich.text import Text
-
-    from soundalike.audio import read
-
-    class Classified(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            rate = f", {task.completed / task.elapsed:.0f} times as fast as it plays" if task.elapsed else ""
-            return Text(f"{task.completed / 60:.1f} min classified{rate}")
-
-    columns = ("{task.description}", BarColumn(), Classified(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as display:
-        task = display.add_task("classifying", total=sum(read.duration(file) or 0.0 for file in files) or None)
-        yield lambda seconds: display.advance(task, seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from soundalike.commands.arguments import path, seed, whole
+from soundalike.commands.arguments import add_inference_device, path, seed, whole
 
 HELP = "give a model a compact embedding, fitted to synthetic sounds"
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="numbers that the model gives where nothing else is asked for (default: all of the full embedding)",
     )
     parser.add_argument("--half", action="store_true", help="write weights in 16 bits: half the size")
-    parser.add_argument("--device", default="cpu", help="default: cpu")
+    add_inference_device(parser)
 
 
 def run(options: argparse.Namespace) -> int:

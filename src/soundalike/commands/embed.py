@@ -10,8 +10,11 @@ from pathlib import Path
 from soundalike.commands.arguments import (
     TABLES,
     add_compact,
+    add_inference_device,
     add_sounds,
+    add_speed,
     as_asked,
+    at_speed,
     check_apart,
     name_broken,
     path,
@@ -33,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=path, required=True, help=f"table to write: {TABLES}")
     add_compact(parser, "write")
-    parser.add_argument("--device", default="cpu", help="default: cpu")
+    add_inference_device(parser)
+    add_speed(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -49,8 +53,8 @@ def run(options: argparse.Namespace) -> int:
     check_apart(options.out, options.files)
     files = read_sounds(options)
     model = load(options.model, options.device)
-    model = as_asked(model, options)
-    journal = Journal(options.out, _identity(options.model, model.size))
+    model = at_speed(as_asked(model, options), options)
+    journal = Journal(options.out, _identity(options.model, model.size, model.speed))
     embedded = embed_files.embed_files(files, {"model": model}, progress=True, journal=journal)
     if not embedded.paths:
         name_broken((failure.path, failure.reason) for failure in embedded.failures)
@@ -63,11 +67,11 @@ def run(options: argparse.Namespace) -> int:
     return name_broken((failure.path, failure.reason) for failure in embedded.failures)
 
 
-def _identity(model: Path | None, size: int) -> str:
+def _identity(model: Path | None, size: int, speed: float) -> str:
     """What tells a model from another one, wherever it lies."""
     from soundalike import __version__
     from soundalike.model import shipped
 
     file = shipped.find(model)
     contents = (file / "model.safetensors" if file.is_dir() else file).read_bytes()
-    return f"soundalike {__version__}, {hashlib.sha256(contents).hexdigest()}, {size} numbers"
+    return f"soundalike {__version__}, {hashlib.sha256(contents).hexdigest()}, {size} numbers, {speed}"

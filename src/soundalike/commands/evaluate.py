@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soundalike.commands.arguments import add_compact, add_tasks, as_asked, name_broken, path, read_tasks, seed
+from soundalike.commands.arguments import (
+    add_compact,
+    add_inference_device,
+    add_tasks,
+    as_asked,
+    name_broken,
+    path,
+    read_tasks,
+    seed,
+)
 from soundalike.core.errors import SoundalikeError
 
 if TYPE_CHECKING:
@@ -46,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for results.json and report.html (default: evaluation, beside the model)",
     )
     parser.add_argument("--seed", type=seed, default=0, help="weights of the untrained encoder (default: 0)")
-    parser.add_argument("--device", default="cpu", help="default: cpu")
+    add_inference_device(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -7,7 +7,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundalike.commands.arguments import name_broken, number, path, seed, whole
+from soundalike.commands.arguments import (
+    add_inference_device,
+    add_speed,
+    at_speed,
+    name_broken,
+    number,
+    path,
+    seed,
+    whole,
+)
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.terminal import shown
 
@@ -44,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=number, default=3.0, help="of each sound in the page (default: 3)")
     parser.add_argument("--link", action="store_true", help="play the files where they are, and put no sound inside")
     parser.add_argument("--seed", type=seed, default=0, help="of the places and clusters (default: 0)")
-    parser.add_argument("--device", default="cpu", help="default: cpu")
+    add_inference_device(parser)
+    add_speed(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -58,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
     if folder.exists() and not folder.is_dir() and not listing:
         raise SoundalikeError(f"{folder}: is a file; give the folder that it lies in, or a table.")
     from soundalike.apps.pages import map as mapping
+    from soundalike.apps.pages import page_file
     from soundalike.audio import read
     from soundalike.audio.excerpt import MOST_SECONDS, excerpts
 
@@ -65,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
         raise SoundalikeError(f"--seconds is {options.seconds:g}: give a number above 0, at most {MOST_SECONDS:g}.")
     if options.clusters is not None and options.clusters < 1:
         raise SoundalikeError(f"--clusters is {options.clusters}: give a number from 1.")
-    out = mapping.check_out(options.out)
+    out = page_file.check_out(options.out, "the map", "map.html")
     files: list[Sound] = []
     files += segments.read_sounds(folder) if listing else read.find(folder)
     if options.clusters is not None and options.clusters > len(files):
@@ -98,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
         beside=out.parent,
     )
-    size = mapping.write(page, out)
+    size = page_file.write(page, out)
     print(f"{out}: {len(embedded.paths):,} sounds, {size / 1e6:.1f} MB")
     return name_broken([*broken.items(), *((failure.path, failure.reason) for failure in sounds.failures)])
 
@@ -109,7 +120,8 @@ def _embed(files: list[Sound], options: argparse.Namespace) -> Embedded:
     from soundalike.model import embed_files
 
     keep_freed_memory()
-    return embed_files.embed_files(files, {"model": load(options.model, options.device)}, progress=True)
+    model = at_speed(load(options.model, options.device), options)
+    return embed_files.embed_files(files, {"model": model}, progress=True)
 
 
 def _read(source: Path, files: list[Sound], folder: Path) -> Embedded:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from soundalike.commands.arguments import TABLES, name_broken, number, path, whole
+from soundalike.commands.arguments import TABLES, add_inference_device, name_broken, number, path, whole
 from soundalike.core.errors import AudioError, SoundalikeError
 from soundalike.core.terminal import shown
 
 if TYPE_CHECKING:
-    from soundalike.apps.search import Found, Index
+    from soundalike.apps.search import Duplicate, Found, Index
     from soundalike.audio.segment import Sound
 
 HELP = "find the sounds of an index nearest to a sound, or those it has twice"
@@ -35,20 +36,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=number,
         help="similarity from which sounds are duplicates, without comparing their waveforms",
     )
-    parser.add_argument("--out", type=path, help=f"table to write instead of printing: {TABLES}")
+    parser.add_argument(
+        "--out",
+        type=path,
+        help=f"instead of printing: page that plays what was found (.html), or table ({TABLES})",
+    )
+    parser.add_argument("--link", action="store_true", help="a page plays the files where they are, none inside")
     parser.add_argument("--model", type=path, help="that made the index; default: found by what the index says of it")
-    parser.add_argument("--device", default="cpu", help="default: cpu")
+    add_inference_device(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Searches, and names the queries that could not be read."""
     from soundalike import load
+    from soundalike.apps.pages import page_file
     from soundalike.apps.search import Index
-    from soundalike.data.table_writer import check_table, open_table
+    from soundalike.data.table_writer import check_table
 
     _check(options)
-    if options.out is not None:
-        check_table(options.out)
+    page = options.out is not None and options.out.suffix.lower() in page_file.SUFFIXES
+    if page:
+        page_file.check_out(options.out)
+    elif options.out is not None:
+        check_table(options.out, page_file.SUFFIXES[:1])
+    if options.link and not page:
+        raise SoundalikeError("--link is about pages: give --out PAGE.html with it.")
     index = Index.load(options.index, device=options.device)
     broken: list[tuple[Sound, str]] = []
     if options.duplicates:
@@ -57,13 +69,64 @@ def run(options: argparse.Namespace) -> int:
         if options.model is not None:
             index = Index(index.store, load(options.model, options.device))
         rows, broken = _search(index, options)
-    if options.out is not None:
-        first = ("group",) if options.duplicates else ("query", "rank")
-        with open_table(options.out, (*first, "similarity", "path", "identical"), whole=True) as table:
-            for row in rows:
-                table.write(row)
-        print(f"{options.out}: {len(rows):,} rows")
+    if page:
+        _write_page(rows, options)
+    elif options.out is not None:
+        _write_table(rows, options)
     return name_broken(broken)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A sound that was found, as table and page have it.
+
+    Attributes:
+        of: the query, or the number of the group.
+        rank: among those of the query; None in a group.
+        found: the sound.
+        query: to be heard, where there is one.
+    """
+
+    of: str
+    rank: int | None
+    found: Found | Duplicate
+    query: Sound | None = None
+
+
+def _write_table(rows: list[_Row], options: argparse.Namespace) -> None:
+    from soundalike.audio.segment import Segment, span_of
+    from soundalike.data.table_writer import open_table
+
+    spans = any(isinstance(row.found.sound, Segment) for row in rows)
+    columns = ["group"] if options.duplicates else ["query", "rank"]
+    columns += ["similarity", "path", *["start", "end"] * spans, "identical"]
+    with open_table(options.out, columns, whole=True) as table:
+        for row in rows:
+            found, of = row.found, [int(row.of)] if row.rank is None else [row.of, row.rank]
+            span = span_of(found.sound) if spans else ()
+            table.write([*of, found.similarity, str(found.path), *span, found.identical])
+    print(f"{options.out}: {len(rows):,} rows")
+
+
+def _write_page(rows: list[_Row], options: argparse.Namespace) -> None:
+    from soundalike.apps.pages import page_file
+    from soundalike.apps.pages.found import Match, Section, excerpts_of, found_page
+
+    groups: dict[str, list[_Row]] = {}
+    for row in rows:
+        groups.setdefault(row.of, []).append(row)
+    sections = []
+    for of, own in groups.items():
+        matches = [
+            Match(row.found.sound, row.found.similarity, "identical contents" * row.found.identical) for row in own
+        ]
+        sections.append(Section(f"Group {of}" if options.duplicates else of, matches, own[0].query))
+    heard = excerpts_of(sections, options.link, progress=True)
+    if heard.linked and not options.link:
+        print("note: so many sounds do not fit into a page: it links to the files instead.", file=sys.stderr)
+    title = f"{'Duplicates' if options.duplicates else 'Found'} in {options.index.name}"
+    size = page_file.write(found_page(title, sections, heard, options.out.absolute().parent), options.out)
+    print(f"{options.out}: {len(rows):,} sounds, {size / 1e6:.1f} MB")
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -86,12 +149,12 @@ def _check(options: argparse.Namespace) -> None:
         raise SoundalikeError(f"--seconds is {options.seconds:g}: it must be above 0.")
 
 
-def _search(index: Index, options: argparse.Namespace) -> tuple[list[tuple[Any, ...]], list[tuple[Sound, str]]]:
-    """Rows of a table, and the queries that could not be read."""
+def _search(index: Index, options: argparse.Namespace) -> tuple[list[_Row], list[tuple[Sound, str]]]:
+    """What was found, and the queries that could not be read."""
     from soundalike.audio.background import failure
     from soundalike.data import segments
 
-    rows: list[tuple[Any, ...]] = []
+    rows: list[_Row] = []
     broken: list[tuple[Sound, str]] = []
     places = [segments.read_sounds(place) if segments.is_listing(place) else [place] for place in options.queries]
     queries = [query for listed in places for query in listed]
@@ -105,17 +168,30 @@ def _search(index: Index, options: argparse.Namespace) -> tuple[list[tuple[Any, 
             continue
         if options.out is None:
             _print(query, found)
-        for rank, each in enumerate(found, 1):
-            rows.append((str(query), rank, each.similarity, str(each.path), each.identical))
+        rows += [_Row(str(query), rank, each, _part(query, options)) for rank, each in enumerate(found, 1)]
     return rows, broken
+
+
+def _part(query: Sound, options: argparse.Namespace) -> Sound:
+    """The part of a query that is searched for."""
+    from soundalike.audio import read
+    from soundalike.audio.segment import Segment, file_of, span_of
+
+    if options.start is None and options.seconds is None:
+        return query
+    first = span_of(query)[0] or 0.0
+    start = first + (options.start or 0.0)
+    last = first + (read.duration(query) or start)
+    end = last if options.seconds is None else min(last, start + options.seconds)
+    channel = query.channel if isinstance(query, Segment) else None
+    return Segment(file_of(query), start, max(end, start + 0.01), channel=channel)
 
 
 def _found(index: Index, query: Sound, options: argparse.Namespace) -> list[Found]:
     from soundalike.audio import read
-    from soundalike.audio.segment import Segment
 
     count = 10 if options.count is None else options.count
-    if options.start is None and options.seconds is None and not isinstance(query, Segment):
+    if options.start is None and options.seconds is None:
         return index.search(query, count)
     start, rate = options.start or 0.0, index.model.sample_rate
     end = None if options.seconds is None else start + options.seconds
@@ -134,21 +210,20 @@ def _print(query: Sound, found: list[Found]) -> None:
         itself = each.identical and isinstance(query, Path) and query.exists()
         itself = itself and each.path.exists() and each.path.samefile(file_of(query))
         what = "  (the query itself)" if itself else "  (identical contents)" if each.identical else ""
-        print(f"  {rank:>3}  {each.similarity:6.3f}  {shown(each.path)}{what}")
+        print(f"  {rank:>3}  {each.similarity:6.3f}  {shown(each.sound)}{what}")
 
 
-def _duplicates(index: Index, options: argparse.Namespace) -> list[tuple[Any, ...]]:
+def _duplicates(index: Index, options: argparse.Namespace) -> list[_Row]:
     groups = index.duplicates(options.threshold, progress=True)
-    rows: list[tuple[Any, ...]] = []
+    rows: list[_Row] = []
     for place, group in enumerate(groups, 1):
         if options.out is None:
             print(f"{place}: {len(group)} sounds")
         for each in group:
             if options.out is None:
-                print(
-                    f"  {each.similarity:6.3f}  {shown(each.path)}{'  (identical contents)' if each.identical else ''}"
-                )
-            rows.append((place, each.similarity, str(each.path), each.identical))
+                same = "  (identical contents)" if each.identical else ""
+                print(f"  {each.similarity:6.3f}  {shown(each.sound)}{same}")
+            rows.append(_Row(str(place), None, each))
     if not groups:
         print("no duplicates", file=sys.stderr)
     return rows

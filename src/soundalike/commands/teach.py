@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from soundalike.commands.arguments import TABLES, TASKS, check_apart, name_broken, number, path
+from soundalike.commands.arguments import (
+    TABLES,
+    TASKS,
+    add_inference_device,
+    add_speed,
+    at_speed,
+    check_apart,
+    name_broken,
+    number,
+    path,
+)
 from soundalike.core.terminal import shown
 
 if TYPE_CHECKING:
     from soundalike.apps.classifier import TrainingReport
+    from soundalike.apps.classifier.overlapping import Detection
 
 HELP = "teach a classifier from a folder per class"
 _MOST_SHOWN = 20  # classes up to which the confusion matrix is printed
@@ -35,8 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=number,
         help="length of a window of a long recording in seconds (default: as long as the clips, 0.5 to 1)",
     )
+    parser.add_argument(
+        "--overlap",
+        action="store_true",
+        help="several classes may be heard at once (default: where segments of several classes share their time)",
+    )
     parser.add_argument("--report", type=path, help=f"confusion matrix as a file: .html, or a table ({TABLES})")
-    parser.add_argument("--device", default="cpu", help="default: cpu")
+    add_inference_device(parser)
+    add_speed(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -49,8 +67,8 @@ def run(options: argparse.Namespace) -> int:
     report.check_places(options.out, options.report)
     if options.report is not None:
         check_apart(options.report, [options.data])
-    model = load(options.model, options.device)
-    training = teach_with_report(options.data, model, options.task, options.window, progress=True)
+    model = at_speed(load(options.model, options.device), options)
+    training = teach_with_report(options.data, model, options.task, options.window, True, options.overlap)
     training.classifier.save(options.out)
     _print(training)
     for warning in training.warnings:
@@ -67,6 +85,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _print(training: TrainingReport) -> None:
     """Classes, accuracy, what is confused, and the matrix."""
+    if training.detection is not None:
+        _print_detection(training.detection)
+        return
     clips = {shown(label): count for label, count in training.classifier.about["clips"].items()}
     estimate = training.estimate
     width = max(map(len, clips))
@@ -93,6 +114,18 @@ def _print(training: TrainingReport) -> None:
         print(f"most often confused: {', '.join(often)}")
     if 2 <= len(labels) <= _MOST_SHOWN:
         _print_matrix(labels, confusion)
+
+
+def _print_detection(found: Detection) -> None:
+    """How well each class is found."""
+    names = [shown(label) for label in found.classes]
+    for name, clips, recall, precision in zip(names, found.clips, found.recall, found.precision, strict=True):
+        found_in, right = ("-" if math.isnan(share) else f"{100 * share:.0f} %" for share in (recall, precision))
+        print(f"{name:<{max(map(len, names))}}  {clips:>5} clips  found {found_in}, right {right}")
+    print(
+        f"several classes may be heard at once: mean average precision {100 * found.mean:.1f} % on {found.tested} "
+        f"clips that were held out ({found.how})"
+    )
 
 
 def _print_matrix(labels: list[str], confusion: list[list[int]]) -> None:

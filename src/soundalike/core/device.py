@@ -1,4 +1,4 @@
-"""Where a training computes, how finely, and which of its processes this one is."""
+"""Where a model computes, how finely, and which of its processes this one is."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ def choose_device(wanted: str) -> str:
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return wanted
+
+
+def best_device() -> str:
+    """Where models embed if anywhere will do: a GPU of NVIDIA or AMD, one of Apple, or the CPU."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def ranks(device: str) -> int:

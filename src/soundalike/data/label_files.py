@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from soundalike.audio.kinds import suffixes
@@ -135,7 +137,10 @@ def _track(source: Path, text: str) -> list[Listed]:
 
 
 def _raven(source: Path, text: str, labelled: bool) -> list[Listed]:
-    """The selections, each once, though Raven lists it for every view and channel."""
+    """The selections, each once, though Raven lists it for every view and channel.
+
+    Where the table is of several channels, one that is selected in a single channel is heard in that one alone.
+    """
     lines = csv.reader(text.splitlines(), delimiter="\t")
     names = [name.strip().lower() for name in next(lines)]
     rows = [
@@ -151,6 +156,7 @@ def _raven(source: Path, text: str, labelled: bool) -> list[Listed]:
             "their times count is not told; add that column in Raven and save the table again."
         )
     beside = recording_of(source) if rows and not all(_named(cells) for _, cells in rows) else None
+    channels: dict[tuple[Path, float, float, str], set[int]] = defaultdict(set)
     found: dict[tuple[Path, float, float, str], Listed] = {}
     for number, cells in rows:
         where = f"{source}: row {number}"
@@ -162,9 +168,16 @@ def _raven(source: Path, text: str, labelled: bool) -> list[Listed]:
         segment = _segment(where, path, start, start + (end - begin), low, high)
         label = cells.get(column, "") if column else ""
         key = (path, segment.start, segment.end, label)
+        if (channel := cells.get("channel", "")).isdecimal() and int(channel) > 0:
+            channels[key].add(int(channel))
         if key not in found or found[key][1].low is None:
             found[key] = (found[key][0] if key in found else number, segment, label)
-    return list(found.values())
+    if not set().union(*channels.values()) - {1}:  # Raven says 1 of recordings with one channel
+        return list(found.values())
+    return [
+        (number, replace(segment, channel=min(channels[key]) if len(channels[key]) == 1 else None), label)
+        for key, (number, segment, label) in found.items()
+    ]
 
 
 def _named(cells: Mapping[str, str]) -> str:

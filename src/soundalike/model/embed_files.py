@@ -100,62 +100,107 @@ def embed_files(
     Raises:
         SoundalikeError: if ``batch`` or ``workers`` is below 1, or an embedder's sample rate is impossible.
     """
+    files = [as_sound(path) for path in paths]
+    failures: list[Failure] = []
+    notes: list[Failure] = []
+    rows: list[int] = []
+    vectors: dict[str, list[np.ndarray]] = {name: [] for name in embedders}
+    for row, outcome in enumerate(embed_each(files, embedders, batch, workers, progress, journal)):
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+            continue
+        rows.append(row)
+        for name, vector in outcome.vectors.items():
+            vectors[name].append(vector)
+        if outcome.note:
+            notes.append(Failure(files[row], outcome.note))
+    return Embedded(
+        paths=[files[row] for row in rows],
+        vectors={name: np.stack(own) if own else np.zeros((0, 0), np.float32) for name, own in vectors.items()},
+        failures=failures,
+        rows=np.array(rows, dtype=int),
+        notes=notes,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """What a file was embedded to.
+
+    Attributes:
+        vectors: name of the embedder -> embedding (D,), float32.
+        note: what was wrong with the file though it could be used, otherwise None.
+    """
+
+    vectors: dict[str, np.ndarray]
+    note: str | None
+
+
+def embed_each(
+    files: Sequence[Sound],
+    embedders: Mapping[str, Embedder],
+    batch: int = 32,
+    workers: int = 2,
+    progress: bool = False,
+    journal: Journal | None = None,
+    what: tuple[str, str] = ("embedding", "embedded"),
+) -> Iterator[Vectors | Failure]:
+    """As `embed_files`, file by file in their order.
+
+    Args:
+        files: as `embed_files` takes them.
+        embedders: as there.
+        batch: as there.
+        workers: as there.
+        progress: as there.
+        journal: as there.
+        what: is done to the files, in the words of the display, and was done to those in the journal.
+    """
     for name, value in (("batch", batch), ("workers", workers)):
         if value < 1:
             raise SoundalikeError(f"{name} is {value}: it must be at least 1.")
     for embedder in embedders.values():
         check_rate(embedder.sample_rate)
-    files = [as_sound(path) for path in paths]
     rates = sorted({embedder.sample_rate for embedder in embedders.values()})
-    failures: dict[int, Failure] = {}
-    notes: dict[int, Failure] = {}
-    vectors: dict[int, dict[str, np.ndarray]] = {}
+    found: dict[int, Entry] = {}
+    single = ""
     if journal is not None:
         (single,) = embedders
-        for row, entry in _found(journal, files, progress).items():
-            vectors[row] = {single: entry.vector}
-            if entry.note:
-                notes[row] = Failure(files[row], entry.note)
-    missing = [row for row in range(len(files)) if row not in vectors]
+        found = _found(journal, files, progress, what[1])
+    missing = [row for row in range(len(files)) if row not in found]
     stamped = stamps([files[row] for row in missing]) if journal is not None else {}
     leave_long = all(getattr(embedder, "takes_long_sounds", False) for embedder in embedders.values())
+    given = 0  # rows that were given out
+
+    def before(end: int) -> Iterator[Vectors]:
+        """Those of the journal between what was given out and a row."""
+        for row in range(given, end):
+            yield Vectors({single: found[row].vector}, found[row].note)
+
     with (
-        file_progress(len(missing), progress, "embedding") as advance,
+        file_progress(len(missing), progress, what[0]) as advance,
         LookAhead([files[row] for row in missing], rates, workers, 2 * batch, leave_long) as ahead,
     ):
         for numbered in _batches(ahead, batch):
             clips = [(missing[number], _opened(files[missing[number]], clip, rates)) for number, clip in numbered]
             sounds = {row: clip.sounds for row, clip in clips if isinstance(clip, _Opened)}
+            outcomes: dict[int, Vectors | Failure] = {}
+            computed = _embed(sounds, embedders)
             for row, clip in clips:
-                if not isinstance(clip, _Opened):
-                    failures[row] = failure(files[row], clip)
-                elif clip.note:
-                    notes[row] = Failure(files[row], clip.note)
-            outcomes = _embed(sounds, embedders)
-            for row, outcome in outcomes.items():
-                if isinstance(outcome, AudioError):
-                    failures[row] = failure(files[row], outcome)
-                else:
-                    vectors[row] = outcome
+                vectors = computed[row] if isinstance(clip, _Opened) else clip
+                if isinstance(vectors, AudioError):
+                    outcomes[row] = failure(files[row], vectors)
+                elif isinstance(clip, _Opened):
+                    outcomes[row] = Vectors(vectors, clip.note)
             if journal is not None:
-                done = [row for row in outcomes if row in vectors]
-                kept = {
-                    files[row]: Entry(vectors[row][single], notes[row].reason if row in notes else None)
-                    for row in done
-                }
-                journal.add(kept, stamped)
+                done = {row: outcome for row, outcome in outcomes.items() if isinstance(outcome, Vectors)}
+                journal.add({files[row]: Entry(own.vectors[single], own.note) for row, own in done.items()}, stamped)
             advance(len(clips))
-    rows = sorted(vectors)
-    return Embedded(
-        paths=[files[row] for row in rows],
-        vectors={
-            name: np.stack([vectors[row][name] for row in rows]) if rows else np.zeros((0, 0), np.float32)
-            for name in embedders
-        },
-        failures=[failures[row] for row in sorted(failures)],
-        rows=np.array(rows, dtype=int),
-        notes=[notes[row] for row in rows if row in notes],
-    )
+            for row, outcome in outcomes.items():
+                yield from before(row)
+                yield outcome
+                given = row + 1
+        yield from before(len(files))
 
 
 def save(embedded: Embedded, out: str | Path, name: str) -> None:
@@ -230,11 +275,11 @@ def _of(embedded: Embedded, name: str | None) -> np.ndarray:
     return embedded.vectors[name]
 
 
-def _found(journal: Journal, files: Sequence[Sound], progress: bool) -> dict[int, Entry]:
+def _found(journal: Journal, files: Sequence[Sound], progress: bool, done: str) -> dict[int, Entry]:
     """What was embedded before, by row, and a line on stderr that says how much it is."""
     before = journal.found(files)
     if before and progress:
-        print(f"{len(before)} of {len(files)} were embedded before; going on.", file=sys.stderr)
+        print(f"{len(before)} of {len(files)} were {done} before; going on.", file=sys.stderr)
     return before
 
 

@@ -73,6 +73,8 @@ def timestamp_embeddings(
         )
     if waveform.shape[1] == 0:
         raise AudioError("the waveform is empty.")
+    if model.speed != 1:
+        raise SoundalikeError("timestamps: the model hears sounds slowed down; give one that hears them as they are.")
     waveform = waveform.to(model.device, torch.float32)
     count = max(1, round(waveform.shape[1] / (every * model.sample_rate)))
     moments = (torch.arange(count, dtype=torch.float64) + 0.5) * every

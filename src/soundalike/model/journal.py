@@ -1,4 +1,4 @@
-"""Embeddings beside the file that they shall be in, as they come, so that an interrupted run goes on."""
+"""What was computed of files beside the file that it shall be in, as it comes, so that an interrupted run goes on."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _SUFFIX = ".npz"
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """What a file was embedded to.
+    """What was computed of a file.
 
     Attributes:
-        vector: its embedding (D,), float32.
+        vector: its embedding, or other numbers, (D,).
         note: what was wrong with it though it could be used, otherwise None.
     """
 
@@ -34,14 +34,14 @@ class Entry:
 
 
 class Journal:
-    """A folder of lots of embeddings, each of them a file that is there whole or not at all.
+    """A folder of lots of entries, each of them a file that is there whole or not at all.
 
-    An entry is found again for the same path, size and time of change, embedded by the same model. Files that could
-    not be embedded are not kept: the next run tries them again.
+    An entry is found again for the same path, size and time of change, computed by the same model. Files that failed
+    are not kept: the next run tries them again.
 
     Args:
-        out: the file that the embeddings shall be in.
-        model: says which model embeds, and all else that the numbers depend on.
+        out: the file that the results shall be in.
+        model: says which model computes, and all else that the numbers depend on.
     """
 
     def __init__(self, out: Path, model: str) -> None:
@@ -51,14 +51,18 @@ class Journal:
 
     def found(self, files: Sequence[Sound]) -> dict[int, Entry]:
         """Row -> entry, of those files that were embedded before and have not changed since."""
-        kept = {(path, stamp): entry for path, stamp, entry in self._entries()}
+        kept = self.kept()
         if not kept:
             return {}
-        keys = [(_name(file), _stamp(file)) for file in files]
+        keys = [key_of(file) for file in files]
         return {row: kept[key] for row, key in enumerate(keys) if key in kept}
 
+    def kept(self) -> dict[tuple[str, str], Entry]:
+        """All entries, by what `key_of` gives of their files."""
+        return {(path, stamp): entry for path, stamp, entry in self._entries()}
+
     def add(self, entries: Mapping[Sound, Entry], stamps: Mapping[Sound, str]) -> None:
-        """Keeps what files were embedded to.
+        """Keeps what was computed of files.
 
         Args:
             entries: by file.
@@ -81,13 +85,14 @@ class Journal:
                     path=np.array([_name(path) for path in entries], dtype=str),
                     stamp=np.array([stamps[path] for path in entries], dtype=str),
                     note=np.array([entry.note or "" for entry in entries.values()], dtype=str),
-                    vector=np.stack([entry.vector for entry in entries.values()]),
+                    length=np.array([len(entry.vector) for entry in entries.values()]),
+                    vector=np.concatenate([entry.vector for entry in entries.values()]),
                 )
         except OSError as error:
             with contextlib.suppress(OSError):
                 self.folder.rmdir()  # where there is nothing in it
             raise SoundalikeError(
-                f"{self.folder}: what was embedded so far cannot be kept there ({error.strerror}); make room, or give "
+                f"{self.folder}: what was done so far cannot be kept there ({error.strerror}); make room, or give "
                 f"another place."
             ) from None
 
@@ -104,10 +109,12 @@ class Journal:
                 with np.load(lot, allow_pickle=False) as stored:
                     if str(stored["model"]) != self.model:
                         continue
-                    columns = [stored[name] for name in ("path", "stamp", "note", "vector")]
-            except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):  # damaged: to be embedded again
+                    columns = [stored[name] for name in ("path", "stamp", "note")]
+                    vectors = np.split(stored["vector"], np.cumsum(stored["length"])[:-1])
+                    rows = list(zip(*columns, vectors, strict=True))
+            except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):  # damaged: to be done again
                 continue
-            for path, stamp, note, vector in zip(*columns, strict=True):
+            for path, stamp, note, vector in rows:
                 yield str(path), str(stamp), Entry(vector, str(note) or None)
 
 
@@ -116,10 +123,17 @@ def stamps(files: Sequence[Sound]) -> dict[Sound, str]:
     return {file: _stamp(file) for file in files}
 
 
+def key_of(sound: Sound) -> tuple[str, str]:
+    """What an entry is found by: the file or the segment, and what tells it from the same file changed."""
+    return _name(sound), _stamp(sound)
+
+
 def _name(sound: Sound) -> str:
     """What tells a file or a segment from another one."""
     name = os.path.abspath(file_of(sound))
-    return f"{name}#t={sound.start!r},{sound.end!r}" if isinstance(sound, Segment) else name
+    if not isinstance(sound, Segment):
+        return name
+    return f"{name}#t={sound.start!r},{sound.end!r}" + (f",{sound.channel}" if sound.channel is not None else "")
 
 
 def _stamp(sound: Sound) -> str:

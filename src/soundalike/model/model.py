@@ -17,7 +17,9 @@ from soundalike.audio import read
 from soundalike.audio import windows as moments
 from soundalike.audio.arrays import prepared, several, waveforms_of
 from soundalike.audio.background import MOST_WAITING
+from soundalike.audio.segment import Segment
 from soundalike.audio.stream import LongSound, open_sound
+from soundalike.core.device import best_device
 from soundalike.core.errors import AudioError, SoundalikeError
 from soundalike.model import file, stored
 from soundalike.model.compact import SIZE, Compact
@@ -61,6 +63,7 @@ class SoundModel:
         self.frontend, self.encoder, self.readout = parts.frontend.eval(), parts.encoder.eval(), parts.readout
         self.compact = compact
         self.projection: Compact | None = None  # what `compacted` puts behind the read-out
+        self.speed = 1.0  # what `slowed` hears sounds at
         if compact is not None and compact.width != self.size:
             raise SoundalikeError(
                 f"its compact embedding is of {compact.width} numbers, and its embedding has {self.size}."
@@ -68,7 +71,12 @@ class SoundModel:
 
     @property
     def sample_rate(self) -> int:
-        """Samples a second that the encoder hears; other rates are resampled to it."""
+        """Samples a second of the waveforms that it takes; other rates are resampled to it."""
+        return round(self.frontend.sample_rate * self.speed)
+
+    @property
+    def heard_rate(self) -> int:
+        """Samples a second that the encoder hears: `sample_rate` but for a model that is `slowed`."""
         return self.frontend.sample_rate
 
     @property
@@ -86,14 +94,18 @@ class SoundModel:
     def to(self, device: torch.device | str) -> SoundModel:
         """Moves the model to a device, in place.
 
+        Args:
+            device: such as ``cpu`` or ``cuda``; ``auto`` is a GPU where PyTorch finds one.
+
         Raises:
             SoundalikeError: there is no such device here.
         """
+        device = best_device() if device == "auto" else device
         try:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError):  # the latter where PyTorch was built without it
             raise SoundalikeError(
-                f"device {str(device)!r}: PyTorch cannot use it here; give 'cpu', or 'cuda' where there is a GPU."
+                f"device {str(device)!r}: PyTorch cannot use it here; give 'cpu', or 'auto'."
             ) from None
         self.frontend.to(device)
         self.encoder.to(device)
@@ -103,7 +115,7 @@ class SoundModel:
 
     def untrained(self, seed: int = 0) -> SoundModel:
         """The same architecture and read-out with fresh random weights: the honest baseline of any evaluation."""
-        return SoundModel(self.recipe, self.recipe.build_model(seed)).to(self.device)
+        return SoundModel(self.recipe, self.recipe.build_model(seed)).to(self.device).slowed(self.speed)
 
     def compacted(self, size: int = SIZE) -> SoundModel:
         """The model with the compact embedding in the place of the full one, wherever it embeds.
@@ -125,6 +137,24 @@ class SoundModel:
         model.projection = self.compact.first(size)
         return model
 
+    def slowed(self, speed: float) -> SoundModel:
+        """The model that hears sounds slowed down, as bat detectors play them.
+
+        So what lies above its range comes into it. It shares its parts with this one, and its file says so. All times
+        stay those of the sounds themselves.
+
+        Args:
+            speed: how many times as slow as they are, from 0.01 to 1000; 10 brings 50 kHz to 5 kHz.
+
+        Raises:
+            SoundalikeError: ``speed`` is out of its range.
+        """
+        if not 0.01 <= speed <= 1000:
+            raise SoundalikeError(f"speed is {speed:g}: give 0.01 to 1000, such as 10 for bats.")
+        model = copy.copy(self)
+        model.speed = float(speed)
+        return model
+
     def full(self) -> SoundModel:
         """The model with the full embedding: undoes `compacted`."""
         model = copy.copy(self)
@@ -132,16 +162,17 @@ class SoundModel:
         return model
 
     def embed(
-        self, sound: str | Path | np.ndarray | Tensor | Iterable[Any], sample_rate: float | None = None
+        self, sound: str | Path | Segment | np.ndarray | Tensor | Iterable[Any], sample_rate: float | None = None
     ) -> np.ndarray:
         """Embeddings of one sound or several.
 
         Args:
-            sound: path of an audio file; a waveform (samples,), (channels, samples) or (samples, channels) with at
-                most 8 channels, as array, tensor or list of numbers; a pair of a waveform and its sample rate, as
-                soundfile and librosa return it; or a list of such, of any lengths, which may also be a pandas Series,
-                an array of strings or a generator. An array (n, samples) of more than 8 sounds, each longer than
-                their number, is such a list. Floats lie in [-1, 1]; integers are scaled by their full range.
+            sound: path of an audio file, or a `Segment` of one; a waveform (samples,), (channels, samples) or
+                (samples, channels) with at most 8 channels, as array, tensor or list of numbers; a pair of a waveform
+                and its sample rate, as soundfile and librosa return it; or a list of such, of any lengths, which may
+                also be a pandas Series, an array of strings or a generator. An array (n, samples) of more than 8
+                sounds, each longer than their number, is such a list. Floats lie in [-1, 1]; integers are scaled by
+                their full range.
             sample_rate: of the waveforms, in Hz; the model's own where not given. Files and pairs bring their own.
 
         Returns:
@@ -167,8 +198,8 @@ class SoundModel:
 
     def _prepared(self, sound: Any, sample_rate: float | None, row: int | None = None) -> np.ndarray | LongSound:
         """One sound as a waveform at the model's rate; ``row`` is its place among several."""
-        if isinstance(sound, str | os.PathLike):
-            opened, note = open_sound(os.fspath(sound), self.sample_rate)
+        if isinstance(sound, str | os.PathLike | Segment):
+            opened, note = open_sound(sound if isinstance(sound, Segment) else os.fspath(sound), self.sample_rate)
             read.warn(sound, note, stacklevel=4)
             return opened
         return prepared(sound, self.sample_rate, sample_rate, row, stacklevel=4)
@@ -304,6 +335,7 @@ class SoundModel:
             **({"classes": json.dumps(self.classes)} if self.head is not None else {}),
             **({"compact": json.dumps(self.compact.made)} if self.compact is not None else {}),
             **({"embedding": str(self.size)} if self.projection is not None else {}),
+            **({"speed": repr(self.speed)} if self.speed != 1 else {}),
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._state().items()}
         if half:
@@ -345,6 +377,7 @@ class SoundModel:
             model = cls(*stored.model_arguments(contents.header, contents.tensors))
             if "embedding" in contents.header:
                 model = model.compacted(int(contents.header["embedding"]))
+            model = model.slowed(float(contents.header.get("speed", "1")))
         except (SoundalikeError, *stored.INCONSISTENT) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[-1].strip().rstrip(".")
             raise SoundalikeError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from soundalike.core.extras import require
 from soundalike.core.files import write_whole
 from soundalike.model.compact import Compact
 from soundalike.model.model import SoundModel
-from soundalike.model.onnx_graph import Graph
+from soundalike.model.onnx_graph import Graph, Shape
 from soundalike.nn.encoder import ResNet18
 from soundalike.nn.frontend import FrontEnd, LogMel, Raw, ThreeChannels, base, clar
 from soundalike.nn.pooling import Pooled, Stages
@@ -35,7 +35,14 @@ _TINY = 1e-20  # what the front ends add to a power before its root
 _LEAST_VARIANCE = 1e-12  # as the read-out has it
 
 
-def export_onnx(model: SoundModel, path: str | Path, half: bool = False, source: str | Path | None = None) -> None:
+def export_onnx(
+    model: SoundModel,
+    path: str | Path,
+    half: bool = False,
+    source: str | Path | None = None,
+    more: Callable[[Graph], dict[str, tuple[str, Shape]]] | None = None,
+    told_more: Mapping[str, str] | None = None,
+) -> None:
     """Writes a model as one ONNX file, its front end inside.
 
     Input ``waveform``: float32 (batch, samples), mono, in [-1, 1], at the model's sample rate, both axes of any
@@ -58,6 +65,8 @@ def export_onnx(model: SoundModel, path: str | Path, half: bool = False, source:
         path: of the file.
         half: all weights in 16 bits: half the size, and a difference of about a thousandth.
         source: the model's own file, whose SHA-256 shall be in the metadata.
+        more: adds further outputs to the graph: name -> value and shape.
+        told_more: further metadata.
 
     Raises:
         SoundalikeError: onnx is not installed, the model has a part that cannot be exported, or the file cannot be
@@ -67,16 +76,17 @@ def export_onnx(model: SoundModel, path: str | Path, half: bool = False, source:
     import onnx.helper
 
     graph = Graph(half)
-    embedding = _embedding(graph, model.frontend, model.encoder, model.readout)
-    if model.projection is not None:
-        embedding = _compact(graph, model.projection, embedding)
-    made = graph.finish({INPUT: ["batch", "samples"]}, {OUTPUT: (embedding, ["batch", model.size])})
+    outputs: dict[str, tuple[str, Shape]] = {OUTPUT: (add_embedding(graph, model), ["batch", model.size])}
+    if more is not None:
+        outputs |= more(graph)
+    made = graph.finish({INPUT: ["batch", "samples"]}, outputs)
     made.producer_name, made.producer_version = "soundalike", soundalike.__version__
     told = {
         "sample_rate": str(model.sample_rate),
         "size": str(model.size),
         "recipe": model.recipe.name,
         "version": soundalike.__version__,
+        **(told_more or {}),
     }
     if source is not None:
         told["source_sha256"] = hashlib.sha256(Path(source).read_bytes()).hexdigest()
@@ -103,13 +113,18 @@ def largest_difference(model: SoundModel, path: str | Path, waveforms: Sequence[
     import onnxruntime
 
     session = onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
-    sounds = [_made_up(seconds, model.sample_rate) for seconds in (0.05, 1.0, 2.5)] if waveforms is None else waveforms
+    sounds = made_up_sounds(model.sample_rate) if waveforms is None else waveforms
     largest = [0.0]
     for sound in sounds:
         theirs = session.run([OUTPUT], {INPUT: sound[None].astype(np.float32)})[0]
         ours = model([sound])
         largest.append((np.abs(ours - theirs) / np.maximum(1.0, np.abs(ours))).max())
     return float(np.max(largest))
+
+
+def made_up_sounds(sample_rate: int) -> list[np.ndarray]:
+    """Sounds to compare an exported file with its model by, (samples,) each."""
+    return [_made_up(seconds, sample_rate) for seconds in (0.05, 1.0, 2.5)]
 
 
 def _made_up(seconds: float, sample_rate: int) -> np.ndarray:
@@ -121,23 +136,29 @@ def _made_up(seconds: float, sample_rate: int) -> np.ndarray:
     return (0.3 * tone + 0.003 * hiss).astype(np.float32)
 
 
-def _embedding(graph: Graph, frontend: FrontEnd, encoder: ResNet18, readout: object) -> str:
+def add_embedding(graph: Graph, model: SoundModel, waveform: str = INPUT) -> str:
+    """Adds what `SoundModel.__call__` does of waveforms (n, samples): gives embeddings (n, size)."""
+    embedding = _embedding(graph, model.frontend, model.encoder, model.readout, waveform)
+    return embedding if model.projection is None else _compact(graph, model.projection, embedding)
+
+
+def _embedding(graph: Graph, frontend: FrontEnd, encoder: ResNet18, readout: object, waveform: str) -> str:
     if type(encoder) is not ResNet18:
         raise SoundalikeError(
             f"{type(encoder).__name__}: this encoder cannot be exported to ONNX; give a model with resnet18."
         )
     if isinstance(readout, Stages):
-        return _stages(graph, frontend, encoder, readout)
+        return _stages(graph, frontend, encoder, readout, waveform)
     if isinstance(readout, Pooled):
-        return _pooled(graph, frontend, encoder, readout)
+        return _pooled(graph, frontend, encoder, readout, waveform)
     raise SoundalikeError(
         f"{type(readout).__name__}: this read-out cannot be exported to ONNX; give a model with stages or pooled."
     )
 
 
-def _prepared(graph: Graph, frontend: FrontEnd, least: int) -> str:
+def _prepared(graph: Graph, frontend: FrontEnd, least: int, waveform: str) -> str:
     """`FrontEnd.prepared`; the padding comes first, so that no sound at all has a peak too."""
-    waveform = graph.pad_to(INPUT, least)
+    waveform = graph.pad_to(waveform, least)
     if frontend.level != "peak":
         return waveform
     peak = graph.add("ReduceMax", graph.add("Abs", waveform), axes=[1], keepdims=1)
@@ -147,8 +168,8 @@ def _prepared(graph: Graph, frontend: FrontEnd, least: int) -> str:
 # read-outs
 
 
-def _stages(graph: Graph, frontend: FrontEnd, encoder: ResNet18, readout: Stages) -> str:
-    waveform = _prepared(graph, frontend, readout.least_samples(frontend))
+def _stages(graph: Graph, frontend: FrontEnd, encoder: ResNet18, readout: Stages, waveform: str) -> str:
+    waveform = _prepared(graph, frontend, readout.least_samples(frontend), waveform)
     features = _features(graph, frontend, waveform)
     parts: list[str] = []
     if readout.quarter_tones:
@@ -173,13 +194,13 @@ def _banded(graph: Graph, output: str, height: int, kept: int) -> str:
     return graph.add("MatMul", output, graph.constant(shares.numpy()))
 
 
-def _pooled(graph: Graph, frontend: FrontEnd, encoder: ResNet18, readout: Pooled) -> str:
+def _pooled(graph: Graph, frontend: FrontEnd, encoder: ResNet18, readout: Pooled, waveform: str) -> str:
     if frontend.frames is None:
         raise SoundalikeError("pooled: the front end has no training length; set its frames.")
     length, hop = frontend.clip_samples, frontend.frames * frontend.hop_samples
     if readout.hop is not None:
         hop = max(1, round(readout.hop * frontend.sample_rate))
-    waveform = _prepared(graph, frontend, length)
+    waveform = _prepared(graph, frontend, length, waveform)
     last = graph.add("Sub", graph.length(waveform, 1), graph.whole([length]))  # where the last window can start
     steps = graph.add("Div", last, graph.whole([hop]))
     rest = graph.add("Sub", last, graph.add("Mul", steps, graph.whole([hop])))

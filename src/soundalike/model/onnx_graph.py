@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -44,12 +45,15 @@ class Graph:
         return outputs
 
     def constant(self, value: Any, dtype: type = np.float32) -> str:
-        """A number or an array that lies in the file; the same number lies there once."""
+        """A number or an array that lies in the file, the same one once."""
         from onnx import numpy_helper
 
         array: np.ndarray = np.asarray(value, dtype, order="C")
         # with the brackets of an array of one, which is not a number
-        name = f"{array.dtype.name}_{array.tolist()}" if array.size <= 4 else f"constant_{len(self._constants)}"
+        name = f"{array.dtype.name}_{array.tolist()}"
+        if array.size > 4:
+            told = hashlib.sha256(f"{array.dtype} {array.shape} ".encode() + array.tobytes()).hexdigest()
+            name = f"constant_{told[:24]}"
         if name not in self._constants:
             self._constants[name] = numpy_helper.from_array(array, name)
         return name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -14,10 +14,12 @@ import numpy as np
 import torch
 
 from soundalike.apps.classifier.distance import Distance, threshold
+from soundalike.apps.classifier.overlapping import LEAST
 from soundalike.apps.classifier.waveform import level, trimmed
 from soundalike.audio import read
 from soundalike.audio.arrays import prepared, several, waveforms_of
 from soundalike.audio.segment import Segment
+from soundalike.audio.stream import LongSound, open_sound
 from soundalike.core.errors import AudioError, SoundalikeError
 from soundalike.eval.probe.linear import LinearProbe
 from soundalike.model import file
@@ -31,7 +33,7 @@ SHARE = 0.05
 LONG = 60.0
 """Seconds beyond which a sound is embedded piece by piece and not at once."""
 _PIECE = 30.0  # seconds
-_FORMAT = 2
+_FORMAT, _OVERLAPPING = 2, 3  # the latter of classes that may be heard at once, which the former would not know
 _QUIETER = 30.0  # dB below the quietest class, from where on a sound is too quiet to be classified
 _TENSORS = ("mean", "scale", "weights", "bias", "axes", "centres", "distances", "window_distances")
 
@@ -50,12 +52,14 @@ class Prediction:
         distance: from the training set; beyond 1 it is none of these, unless that was asked for otherwise. None of a
             sound that is too quiet to be classified, and where rejection is not calibrated.
         probabilities: of every class if it is one of them, the largest first; empty where it is too quiet.
+        labels: all classes that are heard, the most probable first: ``label`` alone unless several may be at once.
     """
 
     label: str
     probability: float | None
     distance: float | None
     probabilities: dict[str, float]
+    labels: tuple[str, ...] = ()
 
     @property
     def known(self) -> bool:
@@ -77,6 +81,7 @@ class SoundClassifier:
         quietest: level of a usual clip of the quietest class, in dB of full scale.
         window: seconds of a window in a time line.
         about: the clips of each class, the estimate and the warnings, as plain data.
+        overlap: whether several classes may be heard at once: each has a probability of its own then.
     """
 
     model: SoundModel
@@ -88,6 +93,7 @@ class SoundClassifier:
     quietest: float
     window: float
     about: dict[str, Any]
+    overlap: bool = False
 
     @property
     def classes(self) -> list[str]:
@@ -107,7 +113,7 @@ class SoundClassifier:
     @overload
     def classify(
         self,
-        sound: str | os.PathLike[str] | np.ndarray | torch.Tensor | tuple[Any, float],
+        sound: str | os.PathLike[str] | Segment | np.ndarray | torch.Tensor | tuple[Any, float],
         sample_rate: float | None = None,
         none_of_these: float = SHARE,
     ) -> Prediction: ...
@@ -123,8 +129,8 @@ class SoundClassifier:
         """The prediction for one sound, or for each of several.
 
         Args:
-            sound: what `SoundModel.embed` takes: the path of an audio file, a waveform (samples,) or with at most 8
-                channels, a pair of a waveform and its rate; or a list of such.
+            sound: what `SoundModel.embed` takes: the path of an audio file, a `Segment` of one, a waveform (samples,)
+                or with at most 8 channels, a pair of a waveform and its rate; or a list of such.
             sample_rate: of waveforms, in Hz; the encoder's own where not given.
             none_of_these: share of sounds of the classes that may be called ``NONE``; 0 turns rejection off.
 
@@ -147,8 +153,8 @@ class SoundClassifier:
         self, sound: Any, sample_rate: float | None, none_of_these: float, row: int | None = None
     ) -> Prediction:
         """The prediction for one sound; ``row`` is its place among several."""
-        if isinstance(sound, str | os.PathLike):
-            return self.classify_file(os.fspath(sound), none_of_these)
+        if isinstance(sound, str | os.PathLike | Segment):
+            return self.classify_file(sound if isinstance(sound, Segment) else os.fspath(sound), none_of_these)
         waveform = prepared(sound, self.model.sample_rate, sample_rate, row, stacklevel=4)
         return self.predict_many([waveform], none_of_these)[0]
 
@@ -158,37 +164,10 @@ class SoundClassifier:
         Warns:
             TruncatedAudioWarning: if the file ends too early.
         """
-        blocks = read.Blocks(path, self.model.sample_rate, _PIECE)
-        kept: list[np.ndarray] = []
-        pieces = iter(blocks)
-        prediction = None
-        for piece in pieces:
-            kept.append(piece)
-            if sum(map(len, kept)) > LONG * self.model.sample_rate:
-                prediction = self._long(kept, pieces, none_of_these)
-                break
-        if prediction is None:
-            prediction = self.predict_many([np.concatenate(kept)], none_of_these)[0]
-        read.warn(path, blocks.note, stacklevel=3)
+        sound, note = open_sound(path, self.model.sample_rate)
+        prediction = self.prediction(self.scores([sound])[0], none_of_these)
+        read.warn(path, note, stacklevel=3)
         return prediction
-
-    def _long(self, first: Sequence[np.ndarray], rest: Iterable[np.ndarray], none_of_these: float) -> Prediction:
-        """One prediction for a long sound: the mean of what its pieces are."""
-
-        def all_of_it() -> Iterator[np.ndarray]:
-            yield from first
-            yield from rest
-
-        logits, distances = [], []
-        least = min(self.window, _PIECE) * self.model.sample_rate  # what is left at the end may be shorter
-        for piece in all_of_it():
-            if level(piece) >= self.quiet_limit and len(piece) >= least:
-                vector = self._embed([piece])
-                logits.append(self._logits(vector)[0])
-                distances.append(self.distance(vector)[0])
-        if not logits:
-            return self._prediction(np.zeros(len(self.classes)), None, none_of_these, self.distances)
-        return self._prediction(np.mean(logits, 0), float(np.median(distances)), none_of_these, self.distances)
 
     def predict_many(
         self, waveforms: Sequence[np.ndarray], none_of_these: float = SHARE, window: bool = False
@@ -201,24 +180,59 @@ class SoundClassifier:
             window: whether they are windows of a longer sound.
 
         Returns:
-            An prediction for each.
+            A prediction for each.
 
         Raises:
             AudioError: an embedding is not finite.
             SoundalikeError: ``none_of_these`` is not in [0, 1).
         """
-        usual = self.window_distances if window and len(self.window_distances) else self.distances
-        audible = [row for row, waveform in enumerate(waveforms_of(waveforms)) if level(waveform) >= self.quiet_limit]
-        vectors = self._embed([waveforms[row] for row in audible])
-        nothing = self._prediction(np.zeros(len(self.classes)), None, none_of_these, usual)
-        found = [nothing] * len(waveforms)
+        return [self.prediction(row, none_of_these, window) for row in self.scores(waveforms_of(waveforms))]
+
+    @property
+    def score_size(self) -> int:
+        """Length of a row of `scores`."""
+        return 2 + len(self.classes)
+
+    def scores(self, sounds: Sequence[np.ndarray | LongSound]) -> np.ndarray:
+        """What predictions are made of: rows (n, 2 + classes), float64.
+
+        A row holds 1 where the sound is audible, otherwise 0 and zeros; its distance from the training set; and a
+        logit for each class. Those of a sound of more than a minute are the mean of its pieces', and the distance is
+        their median.
+
+        Args:
+            sounds: mono, float32, (samples,) each, at the encoder's sample rate; or files that are read meanwhile.
+
+        Raises:
+            AudioError: an embedding is not finite.
+        """
+        rows = np.zeros((len(sounds), self.score_size))
+        short = [
+            row
+            for row, sound in enumerate(sounds)
+            if isinstance(sound, np.ndarray) and len(sound) <= LONG * self.model.heard_rate
+        ]
+        audible = [row for row in short if level(sounds[row]) >= self.quiet_limit]  # type: ignore[arg-type]
         if audible:
-            for row, logits, far in zip(audible, self._logits(vectors), self.distance(vectors), strict=True):
-                found[row] = self._prediction(logits, float(far), none_of_these, usual)
-        return found
+            vectors = self._embed([sounds[row] for row in audible])  # type: ignore[misc]
+            rows[audible] = np.column_stack([np.ones(len(audible)), self.distance(vectors), self._logits(vectors)])
+        for row in set(range(len(sounds))) - set(short):
+            pieces = np.array([own for piece in self._pieces(sounds[row]) for own in self.scores([piece]) if own[0]])
+            if len(pieces):
+                rows[row] = pieces.mean(0)
+                rows[row, 1] = np.median(pieces[:, 1])
+        return rows
+
+    def _pieces(self, sound: np.ndarray | LongSound) -> Iterator[np.ndarray]:
+        size = round(_PIECE * self.model.heard_rate)
+        for first in range(0, len(sound), size):
+            piece = sound[first : first + size] if isinstance(sound, np.ndarray) else sound.read(first, first + size)
+            # what is left at the end may be shorter
+            if len(piece) >= min(self.window * self.model.sample_rate, size):
+                yield piece
 
     def _embed(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
-        vectors = self.model([trimmed(waveform, self.model.sample_rate) for waveform in waveforms])
+        vectors = self.model([trimmed(waveform, self.model.heard_rate) for waveform in waveforms])
         if not np.isfinite(vectors).all():
             raise AudioError("its embedding is not finite.")
         return vectors
@@ -226,30 +240,60 @@ class SoundClassifier:
     def _logits(self, vectors: np.ndarray) -> np.ndarray:
         return self.probe.logits(vectors) / self.temperature
 
-    def probabilities(self, vectors: np.ndarray) -> np.ndarray:
+    def class_probabilities(self, vectors: np.ndarray) -> np.ndarray:
         """Probabilities of the classes (n, classes) for embeddings (n, D) of sounds that are taken for one of them."""
-        logits = self._logits(vectors)
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
+        return self._of_logits(self._logits(vectors))
 
-    def _prediction(
-        self, logits: np.ndarray, far: float | None, none_of_these: float, usual: np.ndarray
-    ) -> Prediction:
-        if not 0 <= none_of_these < 1:
-            raise SoundalikeError(f"none_of_these is {none_of_these:g}: give a part from 0 to below 1.")
-        if far is None:
+    def prediction(self, scores: np.ndarray, none_of_these: float = SHARE, window: bool = False) -> Prediction:
+        """The prediction that a row of `scores` makes.
+
+        Args:
+            scores: (2 + classes,).
+            none_of_these: share of sounds of the classes that may be called ``NONE``; 0 turns rejection off.
+            window: whether they are of a window of a longer sound.
+
+        Raises:
+            SoundalikeError: ``none_of_these`` is not in [0, 1).
+        """
+        distance, near = self._nearness(scores, none_of_these, window)
+        if not scores[0]:
             return Prediction(NONE, None, None, {})
-        exponentials = np.exp(logits - logits.max())
-        probabilities = exponentials / exponentials.sum()
+        probabilities = self.probabilities(scores)
         order = np.argsort(-probabilities, kind="stable")
         named = {self.classes[place]: float(probabilities[place]) for place in order}
-        best = next(iter(named))
-        if not len(usual):
-            return Prediction(best, named[best], None, named)
-        distance = far / threshold(usual, SHARE)
-        if none_of_these > 0 and far > threshold(usual, none_of_these):
+        heard = [label for label, p in named.items() if p >= LEAST] if self.overlap else list(named)[:1]
+        if not near or not heard:
             return Prediction(NONE, None, distance, named)
-        return Prediction(best, named[best], distance, named)
+        return Prediction(heard[0], named[heard[0]], distance, named, tuple(heard))
+
+    def is_heard(self, scores: np.ndarray, none_of_these: float = SHARE, window: bool = False) -> bool:
+        """Whether a sound is loud enough to be any class, and near enough to the classes: as `prediction` takes it."""
+        return bool(scores[0]) and self._nearness(scores, none_of_these, window)[1]
+
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """Of each class, (classes,), if a sound is one of them: of a row of `scores`."""
+        return self._of_logits(scores[2:])
+
+    def _of_logits(self, logits: np.ndarray) -> np.ndarray:
+        """Probabilities of the classes, in the last dimension."""
+        if self.overlap:
+            return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+    def _nearness(self, scores: np.ndarray, none_of_these: float, window: bool) -> tuple[float | None, bool]:
+        """The distance in parts of the usual limit, None where none is known; and whether it is below what is asked.
+
+        Raises:
+            SoundalikeError: ``none_of_these`` is not in [0, 1).
+        """
+        if not 0 <= none_of_these < 1:
+            raise SoundalikeError(f"none_of_these is {none_of_these:g}: give a part from 0 to below 1.")
+        usual = self.window_distances if window and len(self.window_distances) else self.distances
+        if not len(usual):
+            return None, True
+        far = float(scores[1])
+        return far / threshold(usual, SHARE), none_of_these == 0 or far <= threshold(usual, none_of_these)
 
     def save(self, path: str | Path) -> None:
         """Writes encoder and classifier as one ``.safetensors`` file.
@@ -272,7 +316,7 @@ class SoundClassifier:
             for name, array in arrays.items()
         }
         header = {
-            "format": _FORMAT,
+            "format": _OVERLAPPING if self.overlap else _FORMAT,
             "classes": self.classes,
             "temperature": self.temperature,
             "strength": self.probe.strength,
@@ -320,8 +364,9 @@ def _classifier(
         LookupError: a part is missing.
         TypeError: a part is of another kind.
     """
-    if header["format"] != _FORMAT:
+    if header["format"] not in (_FORMAT, _OVERLAPPING):
         raise ValueError(f"format {header['format']}")
+    overlap = header["format"] == _OVERLAPPING
     classes, tensors = header["classes"], {name: beside[f"{HEADER}.{name}"] for name in _TENSORS}
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise ValueError("its classes are no names")
@@ -338,7 +383,7 @@ def _classifier(
         "weights": (model.size, len(classes)),
         "bias": (len(classes),),
         "axes": (model.size, axes),
-        "centres": (len(classes), axes),
+        "centres": (max(1, len(tensors["centres"])) if overlap else len(classes), axes),
         "distances": (len(tensors["distances"]),),
         "window_distances": (len(tensors["window_distances"]),),
     }
@@ -375,6 +420,7 @@ def _classifier(
         numbers["quietest"],
         numbers["window"],
         header["report"],
+        overlap,
     )
 
 

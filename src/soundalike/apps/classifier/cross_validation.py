@@ -12,7 +12,13 @@ import numpy as np
 
 from soundalike.apps.classifier.distance import Distance
 from soundalike.data.datasets.table import Split
-from soundalike.eval.probe import LinearProbe, class_indices, fit_linear, single_threaded_and_quiet
+from soundalike.eval.probe import (
+    LinearProbe,
+    class_indices,
+    fit_linear,
+    fit_one_against_rest,
+    single_threaded_and_quiet,
+)
 
 _MOST_FOLDS, _TRIES = 5, 20
 _TEMPERATURES = np.geomspace(0.1, 10, 81)
@@ -27,8 +33,10 @@ class Examples:
         whole: of the clips, (n, D), float32.
         windows: of the windows, (m, D).
         rows: the clip of each window, (m,).
-        labels: of the clips, (n,), strings.
+        labels: of the clips, (n,), strings; where several classes may be heard at once, a name for those in it.
         groups: of the clips, (n,), whole numbers.
+        classes: their names, sorted.
+        targets: where several classes may be heard at once, which are in each clip, bool (n, classes).
     """
 
     whole: np.ndarray
@@ -36,6 +44,8 @@ class Examples:
     rows: np.ndarray
     labels: np.ndarray
     groups: np.ndarray
+    classes: list[str]
+    targets: np.ndarray | None = None
 
     def fit(self, train: np.ndarray, validation: np.ndarray | None = None) -> tuple[LinearProbe, Distance]:
         """Fits the linear probe on some clips, and the distance from their classes.
@@ -47,6 +57,8 @@ class Examples:
             train: rows of the clips to learn from.
             validation: rows to choose the strength on, where they are set apart.
         """
+        if self.targets is not None:
+            return self._fit_overlapping(train, self.targets)
         chooser = None if validation is None else (self.whole[validation], self.labels[validation])
         probe = fit_linear(self.whole[train], self.labels[train], groups=self.groups[train], validation=chooser)
         own = np.isin(self.rows, train)
@@ -55,6 +67,15 @@ class Examples:
         if own.any():
             probe = fit_linear(vectors, labels, strengths=[probe.strength], inner_folds=1)  # nothing to choose
         return probe, Distance.fit(vectors, labels, probe)
+
+    def _fit_overlapping(self, train: np.ndarray, targets: np.ndarray) -> tuple[LinearProbe, Distance]:
+        probe = fit_one_against_rest(self.whole[train], targets[train], self.classes, groups=self.groups[train])
+        own = np.isin(self.rows, train)
+        rows = np.concatenate([train, self.rows[own]])
+        vectors = np.concatenate([self.whole[train], self.windows[own]])
+        if own.any():
+            probe = fit_one_against_rest(vectors, targets[rows], self.classes, strengths=[probe.strength])
+        return probe, Distance.fit(vectors, self.labels[rows], probe, between=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,17 +119,21 @@ class CrossValidation:
     """Accuracy, temperature and distances of clips that were held out of the fit.
 
     Attributes:
-        estimate: the accuracy.
+        estimate: the accuracy; None where several classes may be heard at once.
         temperature: what logits are divided by, so that probabilities are right.
         distances: of the clips from a fit without them, (n,); NaN of a clip that was not tested, or whose class had
             fewer than two clips in the training part, which leaves its spread unknown.
         window_distances: of the windows, in the same way, (m,).
+        logits: of the clips that were tested, (k, classes).
+        tested: their rows, (k,).
     """
 
-    estimate: Estimate
+    estimate: Estimate | None
     temperature: float
     distances: np.ndarray
     window_distances: np.ndarray
+    logits: np.ndarray
+    tested: np.ndarray
 
 
 def cross_validate(examples: Examples, splits: Sequence[Split], how: str) -> CrossValidation | None:
@@ -125,7 +150,7 @@ def cross_validate(examples: Examples, splits: Sequence[Split], how: str) -> Cro
     splits = [split for split in splits if len(set(examples.labels[split.train])) > 1]
     if not splits:
         return None
-    classes = np.unique(examples.labels)
+    classes = np.array(examples.classes)
     distances = np.full(len(examples.whole), np.nan)
     window_distances = np.full(len(examples.windows), np.nan)
 
@@ -134,7 +159,7 @@ def cross_validate(examples: Examples, splits: Sequence[Split], how: str) -> Cro
         logits = np.full((len(split.test), len(classes)), _NEVER)
         logits[:, class_indices(probe.classes, classes)] = probe.logits(examples.whole[split.test])
         trained = examples.labels[split.train]
-        common = [label for label in probe.classes if np.count_nonzero(trained == label) >= 2]
+        common = [label for label in np.unique(trained) if np.count_nonzero(trained == label) >= 2]
         usable = split.test[np.isin(examples.labels[split.test], common)]
         windows = np.flatnonzero(np.isin(examples.rows, usable))
         distances[usable] = distance(examples.whole[usable])
@@ -145,7 +170,10 @@ def cross_validate(examples: Examples, splits: Sequence[Split], how: str) -> Cro
         # of small classes; filters are one for all threads, so that those of a single fit may be undone by another's
         warnings.simplefilter("ignore", UserWarning)
         logits = np.concatenate(list(pool.map(predict, splits)))
-    truth = class_indices(np.concatenate([examples.labels[split.test] for split in splits]), classes)
+    tested = np.concatenate([split.test for split in splits])
+    if examples.targets is not None:
+        return CrossValidation(None, 1.0, distances, window_distances, logits, tested)
+    truth = class_indices(examples.labels[tested], classes)
     right = logits.argmax(1) == truth
     ends = np.cumsum([len(split.test) for split in splits])[:-1]
     confusion = np.zeros((len(classes), len(classes)), int)
@@ -162,6 +190,8 @@ def cross_validate(examples: Examples, splits: Sequence[Split], how: str) -> Cro
         temperature(logits, truth),
         distances,
         window_distances,
+        logits,
+        tested,
     )
 
 

@@ -13,6 +13,7 @@ _MOST = 2000  # sounds up to which the directions are exact; of more, the matrix
 FEWEST = 8
 """Held-out distances without which rejection is not calibrated."""
 _ALIKE = 1e-3  # held-out distance below which clips of a class are alike; that of different clips is near 1
+_MOST_PAIRED = 60  # classes of which each two may be heard at once
 _LEAST = 1e-3  # of the mean variance: what a direction has at least within the classes
 
 
@@ -27,7 +28,7 @@ class Distance:
     Attributes:
         probe: the linear probe whose standardisation embeddings go through first.
         axes: onto the directions, whitened, (D, k).
-        centres: of the classes there, (classes, k).
+        centres: of the classes there, or of what may be heard at once, (centres, k).
 
     Source: Lee et al. 2018, "A simple unified framework for detecting out-of-distribution samples and adversarial
     attacks" (arXiv 1807.03888), for the first factor; Ledoit & Wolf 2004 for its covariance.
@@ -38,13 +39,14 @@ class Distance:
     centres: np.ndarray
 
     @classmethod
-    def fit(cls, vectors: np.ndarray, labels: np.ndarray, probe: LinearProbe) -> Distance:
+    def fit(cls, vectors: np.ndarray, labels: np.ndarray, probe: LinearProbe, between: bool = False) -> Distance:
         """The distance from some sounds.
 
         Args:
             vectors: their embeddings, (n, D).
             labels: their classes, (n,).
             probe: the classifier, for its standardisation.
+            between: whether what lies half way between two classes is near: where both may be heard at once.
         """
         from sklearn.covariance import ledoit_wolf
 
@@ -58,6 +60,9 @@ class Distance:
         covariance = ledoit_wolf(inside - centres[codes], assume_centered=True)[0]
         variances, turned = np.linalg.eigh(covariance)
         whitened = turned / np.sqrt(np.maximum(variances, _LEAST * np.square(inside).mean()))
+        if between and len(centres) <= _MOST_PAIRED:
+            one, other = np.triu_indices(len(centres), 1)
+            centres = np.concatenate([centres, (centres[one] + centres[other]) / 2])
         return cls(probe, (axes @ whitened).astype(np.float32), (centres @ whitened).astype(np.float32))
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:

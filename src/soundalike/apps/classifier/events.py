@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from soundalike.apps.classifier.recordings import Event
@@ -18,13 +18,14 @@ CONTEXT = 0.5
 _LONGEST_LABEL = 60  # characters of a file name
 
 
-def read_least(given: str, classes: Sequence[str]) -> dict[str, float]:
+def read_least(given: str, classes: Sequence[str], usual: float = 0.0) -> dict[str, float]:
     """The least probability of an event of each class.
 
     Args:
-        given: a number in [0, 1] for all classes, or the path of a table with the columns ``label`` and ``min``; a
-            class that is not in it has 0.
+        given: a number in [0, 1] for all classes; or the path of a table with the columns ``label`` and ``min``, or of
+            a YAML file with a number for each class.
         classes: those of the classifier.
+        usual: of a class that is not in the table.
 
     Raises:
         SoundalikeError: it is neither, a probability is not in [0, 1], or a label is none of the classes.
@@ -37,19 +38,35 @@ def read_least(given: str, classes: Sequence[str]) -> dict[str, float]:
         raise SoundalikeError(
             f"--min is {given!r}: give a probability from 0 to 1, or a table with the columns label and min."
         )
-    table = read_table(source, ("label", "min"))
-    least = dict.fromkeys(classes, 0.0)
-    for number, cells in zip(table.numbers, table.rows(), strict=True):
-        value = _probability(cells["min"])
-        if cells["label"] not in least:
-            known = nearest(cells["label"], classes)
-            raise SoundalikeError(f"{source}: row {number}: no class is called {cells['label']!r}: {known}")
+    least = dict.fromkeys(classes, usual)
+    for where, label, text in _of_yaml(source) if source.suffix.lower() in (".yaml", ".yml") else _of_table(source):
+        value = _probability(text)
+        if label not in least:
+            raise SoundalikeError(f"{where}: no class is called {label!r}: {nearest(label, classes)}")
         if value is None:
-            raise SoundalikeError(
-                f"{source}: row {number}, column 'min': {cells['min']!r} is not a probability from 0 to 1."
-            )
-        least[cells["label"]] = value
+            raise SoundalikeError(f"{where}: the least of {label!r}, {text!r}, is not a probability from 0 to 1.")
+        least[label] = value
     return least
+
+
+def _of_table(source: Path) -> Iterator[tuple[str, str, str]]:
+    table = read_table(source, ("label", "min"))
+    for number, cells in zip(table.numbers, table.rows(), strict=True):
+        yield f"{source}: row {number}", cells["label"], cells["min"]
+
+
+def _of_yaml(source: Path) -> Iterator[tuple[str, str, str]]:
+    from soundalike.core import yaml_text
+
+    try:
+        contents = yaml_text.parse(source.read_text(encoding="utf-8"))
+    except (yaml_text.NotYAMLError, OSError, UnicodeDecodeError) as error:
+        reason = (str(error).splitlines() or ["not text"])[0].rstrip(".")
+        raise SoundalikeError(f"{source}: cannot be read as YAML ({reason}).") from None
+    if not isinstance(contents, dict):
+        raise SoundalikeError(f"{source}: give a least probability for each class, a line each, such as owl: 0.8.")
+    for label, value in contents.items():
+        yield str(source), str(label), str(value)
 
 
 def is_likely(event: Event, least: Mapping[str, float]) -> bool:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from soundalike.apps.classifier.classifier import LONG, NONE, SHARE, Prediction, SoundClassifier
+from soundalike.apps.classifier.overlapping import LEAST
+from soundalike.apps.classifier.scores import KeptScores, Scores, WindowScores
 from soundalike.audio import read
-from soundalike.audio.segment import Segment, Sound
-from soundalike.audio.windows import windows
-from soundalike.core.errors import AudioError
-
-_SECONDS_AT_ONCE = 60.0  # of windows that are embedded together
-_FILES_AT_ONCE = 16
-_WORKERS = 2
-_WINDOWS_AT_ONCE = 64
+from soundalike.audio.background import Failure
+from soundalike.audio.segment import Segment, Sound, as_sound
+from soundalike.model.embed_files import embed_each
+from soundalike.model.journal import Journal
 
 
 @dataclass(frozen=True)
@@ -48,12 +45,15 @@ def time_line(
     none_of_these: float = SHARE,
     everything: bool = False,
     progress: Callable[[float], None] = lambda seconds: None,
+    kept: KeptScores | None = None,
+    least: Mapping[str, float] | None = None,
 ) -> Iterator[Event]:
     """What happens in a recording of any length.
 
     A window around a moment every ``every`` seconds is classified, and stands for the time up to half way to the next
     ones. Windows that follow on with one label are one event. Where windows overlap by half or more, one whose label
-    neither of its neighbours has takes the label of one of them.
+    neither of its neighbours has takes the label of one of them. Where several classes may be heard at once, each has
+    events of its own, and they come when the recording has ended.
 
     Args:
         classifier: what names its sounds.
@@ -63,6 +63,9 @@ def time_line(
         none_of_these: share of sounds of the classes that may be called ``NONE``; 0 turns rejection off.
         everything: whether the stretches between the events are events, too, labelled ``NONE``.
         progress: called with the number of seconds that were classified since the last call.
+        kept: where what was computed is kept and found again.
+        least: the probability from which a class is heard in a window, where several may be at once; 0.5 of one that
+            is not given.
 
     Raises:
         AudioError: the file cannot be read, maybe only after some events.
@@ -72,44 +75,64 @@ def time_line(
         TruncatedAudioWarning: at the end, if the file ends too early.
     """
     seconds = classifier.window if window is None else window
-    blocks = read.Blocks(path, classifier.model.sample_rate)
-    total = 0
-
-    def counted() -> Iterator[np.ndarray]:
-        nonlocal total
-        for block in blocks:
-            total += len(block)
-            yield block
-
-    around = windows(counted(), classifier.model.sample_rate, every, seconds)
-    predictions = _predictions(classifier, around, every, seconds, none_of_these, progress)
+    scores = WindowScores(classifier, as_sound(path), every, seconds, kept, progress)
+    if classifier.overlap:
+        yield from _overlapping(classifier, scores, none_of_these, everything, least or {})
+        read.warn(path, scores.note, stacklevel=3)
+        return
+    predictions: Iterator[tuple[float, Prediction]]
+    predictions = ((moment, classifier.prediction(row, none_of_these, window=True)) for moment, row in scores)
     if 2 * every <= seconds:
         predictions = smoothed(predictions)
     waiting: Event | None = None  # the last one lasts until the recording ends, which is within half a step of it
-    first = path.start if isinstance(path, Segment) else 0.0
+    first = scores.first
     for event in merged(predictions, every):
         event = replace(event, start=event.start + first, end=event.end + first)
         if waiting is not None and (everything or waiting.label != NONE):
             yield waiting
         waiting = event
     if waiting is not None and (everything or waiting.label != NONE):
-        yield replace(waiting, end=max(first + total / classifier.model.sample_rate, waiting.start))
-    read.warn(path, blocks.note, stacklevel=3)
+        yield replace(waiting, end=max(first + scores.total, waiting.start))
+    read.warn(path, scores.note, stacklevel=3)
 
 
-def _predictions(
+def _overlapping(
     classifier: SoundClassifier,
-    around: Iterator[tuple[float, np.ndarray]],
-    every: float,
-    seconds: float,
+    scores: WindowScores,
     none_of_these: float,
-    progress: Callable[[float], None],
-) -> Iterator[tuple[float, Prediction]]:
-    at_once = max(1, min(_WINDOWS_AT_ONCE, int(_SECONDS_AT_ONCE / seconds)))
-    while lot := list(islice(around, at_once)):
-        found = classifier.predict_many([waveform for _, waveform in lot], none_of_these, window=True)
-        progress(len(lot) * every)
-        yield from ((moment, prediction) for (moment, _), prediction in zip(lot, found, strict=True))
+    everything: bool,
+    least: Mapping[str, float],
+) -> Iterator[Event]:
+    """The events of each class by itself, in order of time."""
+    moments: list[float] = []
+    rows: list[np.ndarray] = []  # probabilities of each window, 0 where nothing is heard: a few MB of a night
+    for moment, row in scores:
+        heard = classifier.is_heard(row, none_of_these, window=True)
+        moments.append(moment)
+        rows.append(classifier.probabilities(row).astype(np.float32) * heard)
+    table = np.array(rows).reshape(len(rows), len(classifier.classes))
+    limits = np.array([max(least.get(label, LEAST), 1e-6) for label in classifier.classes])
+    present = table >= limits
+    lines: list[tuple[str, np.ndarray, np.ndarray]] = [
+        (label, present[:, place], table[:, place]) for place, label in enumerate(classifier.classes)
+    ]
+    if everything:
+        lines.append((NONE, np.logical_not(present.any(axis=1)), np.zeros(len(table))))
+    events = []
+    for label, here, values in lines:
+        known = (label, NONE) if label != NONE else ("", NONE)
+        predictions: Iterable[tuple[float, Prediction]] = [
+            (moment, Prediction(known[0] if on else NONE, float(value) if on else None, None, {}))
+            for moment, on, value in zip(moments, here.tolist(), values, strict=True)
+        ]
+        if 2 * scores.every <= scores.window:
+            predictions = smoothed(predictions)
+        for event in merged(predictions, scores.every):
+            if event.label == known[0]:
+                end = scores.total if event.end > moments[-1] else event.end
+                probability = event.probability if label != NONE else None
+                events.append(Event(scores.first + event.start, scores.first + end, label, probability))
+    yield from sorted(events, key=lambda event: (event.start, event.end, event.label))
 
 
 def smoothed(predictions: Iterable[tuple[float, Prediction]]) -> Iterator[tuple[float, Prediction]]:
@@ -158,67 +181,41 @@ def merged(predictions: Iterable[tuple[float, Prediction]], every: float) -> Ite
 
 
 def classify_files(
-    classifier: SoundClassifier, files: Sequence[Sound], none_of_these: float = SHARE
-) -> Iterator[tuple[Sound, Prediction | AudioError]]:
-    """The prediction for each file, or the error that it raised, in their order.
+    classifier: SoundClassifier,
+    files: Sequence[Sound],
+    none_of_these: float = SHARE,
+    journal: Journal | None = None,
+    progress: bool = False,
+) -> Iterator[tuple[Sound, Prediction | Failure]]:
+    """The prediction for each file, or what was wrong with it, in their order.
 
     Args:
         classifier: what names its sounds.
         files: files or segments of any length; a long one is embedded piece by piece.
         none_of_these: share of sounds of the classes that may be called ``NONE``; 0 turns rejection off.
+        journal: where what is computed is kept as it comes, and found again.
+        progress: whether to show progress, with rate and time left, on stderr.
 
     Warns:
         UserWarning: a file is so long that a time line would say more; or it ends too early.
     """
-    rate = classifier.model.sample_rate
-
-    def begin(path: Sound) -> read.Decoded | AudioError:
-        try:
-            return read.decode(path, [rate], LONG + 1)
-        except AudioError as error:
-            return error
-
-    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="decode") as pool:
-        for start in range(0, len(files), _FILES_AT_ONCE):
-            some = files[start : start + _FILES_AT_ONCE]
-            begun = list(pool.map(begin, some))
-            short = {
-                row: clip.waveforms[rate]
-                for row, clip in enumerate(begun)
-                if isinstance(clip, read.Decoded) and len(clip.waveforms[rate]) <= LONG * rate
-            }
-            predictions = _together(classifier, short, none_of_these)
-            for row, (path, clip) in enumerate(zip(some, begun, strict=True)):
-                if isinstance(clip, AudioError):
-                    yield path, clip
-                elif row in short:
-                    read.warn(path, clip.note, stacklevel=3)
-                    yield path, predictions[row]
-                else:
-                    warnings.warn(
-                        f"{path}: longer than {LONG:.0f} s and one label for all of it; a time line (--every 0.5) "
-                        "says what is where.",
-                        stacklevel=2,
-                    )
-                    yield path, _alone(classifier, path, none_of_these)
-
-
-def _together(
-    classifier: SoundClassifier, waveforms: dict[int, np.ndarray], none_of_these: float
-) -> dict[int, Prediction | AudioError]:
-    try:
-        found = classifier.predict_many(list(waveforms.values()), none_of_these)
-        return dict(zip(waveforms, found, strict=True))
-    except AudioError as error:
-        if len(waveforms) == 1:
-            return dict.fromkeys(waveforms, error)
-        # one of them is refused: alone, each can only fail for itself
-        alone = [_together(classifier, {row: waveform}, none_of_these) for row, waveform in waveforms.items()]
-        return {row: prediction for result in alone for row, prediction in result.items()}
-
-
-def _alone(classifier: SoundClassifier, path: Sound, none_of_these: float) -> Prediction | AudioError:
-    try:
-        return classifier.classify_file(path, none_of_these)
-    except AudioError as error:
-        return error
+    outcomes = embed_each(
+        files,
+        {"classifier": Scores(classifier)},
+        progress=progress,
+        journal=journal,
+        what=("classifying", "classified"),
+    )
+    for path, outcome in zip(files, outcomes, strict=True):
+        if isinstance(outcome, Failure):
+            yield path, outcome
+            continue
+        seconds, *scores = outcome.vectors["classifier"]
+        read.warn(path, outcome.note, stacklevel=3)
+        if seconds > LONG:
+            warnings.warn(
+                f"{path}: longer than {LONG:.0f} s and one label for all of it; a time line (--every 0.5) says what "
+                "is where.",
+                stacklevel=2,
+            )
+        yield path, classifier.prediction(np.array(scores, np.float64), none_of_these)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import check_file, write_whole
@@ -15,6 +16,7 @@ from soundalike.data.table_writer import check_table, open_table
 if TYPE_CHECKING:
     from soundalike.apps.classifier.classifier import SoundClassifier
     from soundalike.apps.classifier.cross_validation import Estimate
+    from soundalike.apps.classifier.overlapping import Detection
     from soundalike.audio.background import Failure
 
 
@@ -28,6 +30,7 @@ class TrainingReport:
         warnings: what is wrong with the clips, a sentence each.
         failures: the files that could not be read, and why.
         notes: files that could be used, and what is wrong with them.
+        detection: how well each class is found, where several may be heard at once.
     """
 
     classifier: SoundClassifier
@@ -35,6 +38,7 @@ class TrainingReport:
     warnings: list[str]
     failures: list[Failure]
     notes: list[Failure]
+    detection: Detection | None = None
 
 
 def check_places(out: Path, report: Path | None) -> None:
@@ -58,16 +62,31 @@ def write(report: TrainingReport, out: Path) -> None:
     Args:
         report: report of the training.
         out: ``.html`` for a page that needs nothing else; otherwise a table (true class, a column for each predicted
-            class).
+            class; or, where several classes may be heard at once, how well each is found).
     """
     if out.suffix.lower() == ".html":
         write_whole(out, _page(report), "the page")
+        return
+    if report.detection is not None:
+        with open_table(out, DETECTION_COLUMNS, whole=True) as table:
+            for row in detection_rows(report.detection):
+                table.write(row)
         return
     classes = report.classifier.classes
     rows = report.estimate.confusion if report.estimate else [[0] * len(classes)] * len(classes)
     with open_table(out, ["true class", *classes], whole=True) as table:
         for label, counts in zip(classes, rows, strict=True):
             table.write([label, *counts])
+
+
+DETECTION_COLUMNS = ["class", "clips", "recall", "precision", "average_precision"]
+
+
+def detection_rows(found: Detection) -> list[list[Any]]:
+    """A row for each class; None where nothing is known."""
+    shares = zip(found.recall, found.precision, found.average_precision, strict=True)
+    known = [[None if math.isnan(share) else share for share in row] for row in shares]
+    return [[label, clips, *row] for label, clips, row in zip(found.classes, found.clips, known, strict=True)]
 
 
 def _page(report: TrainingReport) -> str:
@@ -104,6 +123,23 @@ def _estimate(report: TrainingReport) -> str:
     from soundalike.eval.probe.score import Predictions, ProbeScore, TaskScore
 
     estimate = report.estimate
+    if report.detection is not None:
+        found = report.detection
+        head = "".join(f'<th scope="col">{name.replace("_", " ")}</th>' for name in DETECTION_COLUMNS)
+        rows = "".join(
+            "<tr>"
+            + "".join(
+                f"<td>{escape(cell) if isinstance(cell, str) else '' if cell is None else f'{cell:.4g}'}</td>"
+                for cell in row
+            )
+            + "</tr>"
+            for row in detection_rows(found)
+        )
+        return (
+            f"<p>Several classes may be heard at once. Mean average precision <b>{100 * found.mean:.1f} %</b> on "
+            f"{found.tested} clips that were held out ({escape(found.how)}).</p>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        )
     if estimate is None:
         return "<p>No clip could be held out.</p>"
     probe = ProbeScore(estimate.accuracy, estimate.std, [], estimate.confusion, Predictions([], [], []))

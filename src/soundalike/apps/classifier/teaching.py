@@ -14,6 +14,7 @@ import torch
 from soundalike.apps.classifier.classifier import NONE, SoundClassifier
 from soundalike.apps.classifier.cross_validation import Estimate, Examples, cross_validate, make_splits
 from soundalike.apps.classifier.distance import FEWEST, calibrate
+from soundalike.apps.classifier.overlapping import Detection, calibrated, detection, named, targets_of
 from soundalike.apps.classifier.report import TrainingReport
 from soundalike.apps.classifier.training_set import TrainingSet, find_copies, read, size_warnings
 from soundalike.apps.classifier.waveform import level, loudest, trimmed
@@ -25,7 +26,10 @@ from soundalike.eval.probe import single_threaded_and_quiet, standardisation
 from soundalike.model.embed_files import embed_files
 from soundalike.model.model import SoundModel
 
-WINDOWS = (0.5, 1.0)  # seconds: the shortest and the longest window of a time line, where none is asked for
+WINDOWS = (
+    0.5,
+    1.0,
+)  # seconds as they are heard: the shortest and the longest window of a time line, where none is asked for
 _LONGER = 1.5  # times a window, at and above which the loudest window of a clip is a training example, too
 _SILENT = -90.0  # dB
 _TWINS = "how they sound"  # what groups go by where there is nothing else
@@ -37,6 +41,7 @@ def teach(
     task: str | None = None,
     window: float | None = None,
     progress: bool = False,
+    overlap: bool = False,
 ) -> SoundClassifier:
     """Trains a classifier of labelled sounds; `teach_with_report` returns the estimated accuracy and warnings, too.
 
@@ -47,11 +52,13 @@ def teach(
         window: seconds of a window in a time line; the median length of the clips, at most one second, where not
             given.
         progress: whether to show progress on stderr.
+        overlap: whether several classes may be heard at once. Each is then told from all others by itself, and has a
+            probability of its own. Where not given, it is so if segments of several classes share their time.
 
     Raises:
         SoundalikeError: there are no two classes of sounds that can be read, or ``window`` is not above 0.
     """
-    return teach_with_report(data, model, task, window, progress).classifier
+    return teach_with_report(data, model, task, window, progress, overlap).classifier
 
 
 def teach_with_report(
@@ -60,13 +67,14 @@ def teach_with_report(
     task: str | None = None,
     window: float | None = None,
     progress: bool = False,
+    overlap: bool = False,
 ) -> TrainingReport:
     """As `teach`; returns the classifier with its estimated accuracy, warnings and the files that were left out."""
     import soundalike
 
     if window is not None and not 0 < window < float("inf"):
         raise SoundalikeError(f"window is {window:g} s: it must be above 0.")
-    clips = read(data, task)
+    clips = read(data, task, overlap)
     encoder = in_half_precision(model if isinstance(model, SoundModel) else soundalike.load(model))
     embedded = embed_files(clips.paths, {"model": TrainingFeatures(encoder, window)}, progress=progress)
     if embedded.failures:
@@ -97,18 +105,26 @@ def fit(clips: TrainingSet, features: np.ndarray, encoder: SoundModel, window: f
     mean, scale = standardisation(whole)
     names, copies = find_copies(clips.paths, clips.labels, (whole - mean) * scale, clips.copies, _parts(clips))
     splits, groups, how = _splits(clips, names)
-    examples = Examples(whole, windows[rows], rows, clips.labels, groups)
+    counts = {label: int(count) for label, count in sorted(Counter(clips.every_label.tolist()).items())}
+    labels, targets = clips.labels, None
+    if clips.sets is not None:
+        labels, targets = np.array([named(own) for own in clips.sets]), targets_of(clips.sets, list(counts))
+        copies = []  # of parts of one file that overlap
+    examples = Examples(whole, windows[rows], rows, labels, groups, list(counts), targets)
     held = cross_validate(examples, splits, how)
     with single_threaded_and_quiet():
         probe, distance = examples.fit(np.arange(len(whole)))
+    found: Detection | None = None
+    if held and targets is not None:
+        probe, logits = calibrated(probe, held.logits, targets[held.tested])
+        found = detection(list(counts), logits, targets[held.tested], how)
     warnings = [
         *_missing(clips),
-        *size_warnings(clips.labels),
+        *size_warnings(clips.every_label),
         *copies,
         *_one_file(clips),
         *_silent(clips, levels[:, 0]),
     ]
-    counts = {label: int(count) for label, count in Counter(clips.labels).items()}
     classifier = SoundClassifier(
         encoder,
         probe,
@@ -116,16 +132,27 @@ def fit(clips: TrainingSet, features: np.ndarray, encoder: SoundModel, window: f
         held.temperature if held else 1.0,
         calibrate(held.distances, distance(examples.whole)) if held else np.zeros(0),
         calibrate(held.window_distances, distance(examples.windows)) if held else np.zeros(0),
-        min(float(np.median(levels[clips.labels == label])) for label in counts),
-        window or float(np.clip(np.median(seconds), *WINDOWS)),
+        min(float(np.median(levels[own])) for own in _rows_by_class(clips, targets, list(counts))),
+        window or min(max(float(np.median(seconds)), WINDOWS[0] / encoder.speed), WINDOWS[1] / encoder.speed),
         {},
+        targets is not None,
     )
     estimate = held.estimate if held else None
-    warnings += _doubts(estimate)
+    warnings += _doubts(estimate) if found is None else []
     if held and not classifier.calibrated:
         warnings.append(_uncalibrated(held.distances))
-    classifier.about.update(clips=dict(sorted(counts.items())), warnings=warnings, estimate=_plain(estimate))
-    return TrainingReport(classifier, estimate, warnings, [], [])
+    classifier.about.update(clips=counts, warnings=warnings, estimate=_plain(estimate))
+    if found is not None:
+        classifier.about["detection"] = {
+            "average_precision": dict(zip(found.classes, found.average_precision, strict=True)),
+            "clips": found.tested,
+        }
+    return TrainingReport(classifier, estimate, warnings, [], [], found)
+
+
+def _rows_by_class(clips: TrainingSet, targets: np.ndarray | None, classes: Sequence[str]) -> list[np.ndarray]:
+    """Which clips each class is heard in, bool (n,) each."""
+    return list(targets.T) if targets is not None else [clips.labels == label for label in classes]
 
 
 class TrainingFeatures:
@@ -140,7 +167,7 @@ class TrainingFeatures:
     """
 
     def __init__(self, model: SoundModel, window: float | None) -> None:
-        self.model, self.samples = model, max(1, round((window or WINDOWS[1]) * model.sample_rate))
+        self.model, self.samples = model, max(1, round((window or WINDOWS[1] / model.speed) * model.sample_rate))
 
     @property
     def sample_rate(self) -> int:
@@ -152,7 +179,7 @@ class TrainingFeatures:
         size = self.model.size
         packed = np.zeros((len(waveforms), 3 + 2 * size), np.float32)
         packed[:, 1] = [level(waveform) for waveform in waveforms]
-        waveforms = [trimmed(waveform, self.sample_rate) for waveform in waveforms]
+        waveforms = [trimmed(waveform, self.model.heard_rate) for waveform in waveforms]
         packed[:, 0] = [len(waveform) / self.sample_rate for waveform in waveforms]
         packed[:, 3 : 3 + size] = self.model(waveforms)
         cut = [row for row, waveform in enumerate(waveforms) if len(waveform) > _LONGER * self.samples]

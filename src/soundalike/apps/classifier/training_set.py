@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from soundalike.apps.classifier.classifier import NONE
+from soundalike.apps.classifier.overlapping import merged
 from soundalike.audio import read as audio
 from soundalike.audio.segment import Segment, Sound, file_of
 from soundalike.core.errors import SoundalikeError, nearest
@@ -45,6 +46,7 @@ class TrainingSet:
             segments of such files, each with a name that those of the same time share.
         own: the data set where it brings its own folds or lists; else None, and folds are made.
         missing: how many clips a table lists that are not there.
+        sets: all classes that are heard in each clip, (n,), where several may be at once; else None.
     """
 
     paths: list[Sound]
@@ -53,6 +55,7 @@ class TrainingSet:
     copies: dict[Sound, str]
     own: Dataset | None = None
     missing: int = 0
+    sets: list[frozenset[str]] | None = None
 
     def select(self, rows: np.ndarray) -> TrainingSet:
         """The clips with these rows only.
@@ -63,7 +66,7 @@ class TrainingSet:
         if len(rows) == len(self.paths):
             return self
         labels = self.labels[rows]
-        if len(set(labels)) < 2:
+        if len(set(labels)) < 2 and self.sets is None:
             raise SoundalikeError("fewer than two classes are left once the clips that cannot be read are out.")
         own, groupings = None, self.groupings
         if self.own is not None:
@@ -72,23 +75,35 @@ class TrainingSet:
             except SoundalikeError:  # a part without a clip: folds are made instead, of the same groups
                 groupings = [("the groups of the data", [clip.group for clip in self.own.clips])]
         groupings = [(how, [groups[row] for row in rows]) for how, groups in groupings]
-        return replace(self, paths=[self.paths[row] for row in rows], labels=labels, groupings=groupings, own=own)
+        sets = None if self.sets is None else [self.sets[row] for row in rows]
+        paths = [self.paths[row] for row in rows]
+        return replace(self, paths=paths, labels=labels, groupings=groupings, own=own, sets=sets)
+
+    @property
+    def every_label(self) -> np.ndarray:
+        """The classes of all clips, those of a clip with several one after the other."""
+        if self.sets is None:
+            return self.labels
+        return np.array([label for labels in self.sets for label in sorted(labels)])
 
 
-def read(data: str | Path, task: str | None = None) -> TrainingSet:
+def read(data: str | Path, task: str | None = None, overlap: bool = False) -> TrainingSet:
     """The clips of a folder per class, of a table, or of a published data set.
 
     Args:
         data: a folder with a sub-folder for each class; a table as the task ``manifest`` takes it, or the folder that
             it lies in.
         task: one of `datasets.TASKS`; recognised from ``data`` where not given.
+        overlap: whether several classes may be heard at once; found out from the times of segments where not.
 
     Raises:
         SoundalikeError: nothing is there, it is neither, it has fewer than two classes, or one is called as sounds of
             no class are.
     """
-    found = _read(Path(data), task)
-    for label in set(found.labels):
+    found = _read(Path(data), task, overlap)
+    if overlap and found.sets is None:
+        found = replace(found, sets=[frozenset([str(label)]) for label in found.labels])
+    for label in set(found.every_label):
         if _plain(str(label)) == NONE:
             raise SoundalikeError(
                 f"{data}: a class is called {str(label)!r}, as sounds are that belong to no class; call it otherwise."
@@ -96,14 +111,14 @@ def read(data: str | Path, task: str | None = None) -> TrainingSet:
     return found
 
 
-def _read(data: Path, task: str | None) -> TrainingSet:
+def _read(data: Path, task: str | None, overlap: bool) -> TrainingSet:
     """As `read`, whatever the classes are called."""
     if task is not None and task not in datasets.TASKS:
         raise SoundalikeError(f"unknown task {task!r}: {nearest(task, datasets.TASKS)}")
     if task == "folder" and data.is_dir():
         return _of_folder(data, folders.clips_by_class(data))
     if task == "manifest":
-        return _of_table(datasets.located("manifest", data))
+        return _of_table(datasets.located("manifest", data), overlap)
     if task is not None:
         return _of_dataset(datasets.read(task, data))
     if not data.exists():
@@ -114,7 +129,7 @@ def _read(data: Path, task: str | None) -> TrainingSet:
         if len(classes) >= 2:
             return _of_folder(data, classes)
         if manifest.holds(data):
-            return _of_table(data)
+            return _of_table(data, overlap)
         raise SoundalikeError(f"{data}: {_why_no_classes(data, list(classes))}")
     if data.suffix.lower() in audio.suffixes():
         raise SoundalikeError(f"{data}: one sound; give a folder with a sub-folder of sounds for each class.")
@@ -125,7 +140,7 @@ def _read(data: Path, task: str | None) -> TrainingSet:
             f"{data}: not a table of clips; give one ({', '.join(tables.SUFFIXES)}) with the columns path and label, "
             "or a folder with a sub-folder for each class."
         )
-    return _of_table(data)
+    return _of_table(data, overlap)
 
 
 def _why_no_classes(data: Path, classes: Sequence[str]) -> str:
@@ -157,12 +172,15 @@ def _of_folder(data: Path, classes: Mapping[str, Sequence[Path]]) -> TrainingSet
     )
 
 
-def _of_table(data: Path) -> TrainingSet:
-    table = manifest.read_clips(data)
+def _of_table(data: Path, overlap: bool) -> TrainingSet:
+    table = manifest.read_clips(data, "all" if overlap else "segments")
+    clips, sets = merged(table.clips)
+    table = replace(table, clips=clips)
+    several = sets if overlap or any(len(labels) > 1 for labels in sets) else None
     if table.divided:
-        return _of_dataset(manifest.as_dataset(table))
+        return replace(_of_dataset(manifest.as_dataset(table)), sets=several)
     sounds, labels = [clip.sound for clip in table.clips], np.array([clip.label for clip in table.clips])
-    classes = len(set(labels))
+    classes = len({label for own in sets for label in own})
     if classes < 2:
         raise SoundalikeError(f"{table.source}: at least two classes are needed, and its files have {classes}.")
     groupings = []
@@ -172,7 +190,7 @@ def _of_table(data: Path) -> TrainingSet:
         files = identical(list({clip.path: None for clip in table.clips}))
         how = "file" if segments else "the column 'group'"
         groupings = [(how, joined(names, manifest.file_keys(table.clips, files) if segments else [None] * len(names)))]
-    return TrainingSet(sounds, labels, groupings, _copies(sounds), None, table.missing)
+    return TrainingSet(sounds, labels, groupings, _copies(sounds), None, table.missing, several)
 
 
 def _of_dataset(dataset: Dataset) -> TrainingSet:

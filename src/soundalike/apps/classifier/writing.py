@@ -18,13 +18,13 @@ from soundalike.data.label_files import RAVEN_COLUMNS
 
 
 def prediction_columns(top: int, spans: bool = False) -> list[str]:
-    """Columns of `prediction_row`."""
+    """Columns of `prediction_rows`."""
     ranked = [f"{what}_{place}" for place in range(1, top + 1) for what in ("label", "probability")]
     return ["path", *["start", "end"] * spans, "label", "probability", "distance", *ranked]
 
 
-def prediction_row(sound: Sound, prediction: Prediction, top: int, spans: bool = False) -> list[Any]:
-    """The row of a file or a segment.
+def prediction_rows(sound: Sound, prediction: Prediction, top: int, spans: bool = False) -> list[list[Any]]:
+    """The row of a file or a segment; one for each class that is heard where several may be at once.
 
     Args:
         sound: which.
@@ -34,7 +34,10 @@ def prediction_row(sound: Sound, prediction: Prediction, top: int, spans: bool =
     """
     ranked = [*prediction.probabilities.items(), *[(None, None)] * top][:top]
     place = [str(file_of(sound)), *(span_of(sound) if spans else ())]
-    return [*place, prediction.label, prediction.probability, prediction.distance, *chain.from_iterable(ranked)]
+    rest = [prediction.distance, *chain.from_iterable(ranked)]
+    if not prediction.known:
+        return [[*place, prediction.label, None, *rest]]
+    return [[*place, label, prediction.probabilities[label], *rest] for label in prediction.labels]
 
 
 EVENT_COLUMNS = ["path", "start", "end", "label", "probability"]

@@ -12,16 +12,15 @@ from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
 import soundalike
+from soundalike.apps.pages.page_file import link, readable
 from soundalike.apps.pages.parts import inlined, piece
 from soundalike.audio.excerpt import Excerpts, excerpts
 from soundalike.audio.segment import Segment, Sound, as_sound, file_of
 from soundalike.core.errors import SoundalikeError
-from soundalike.core.files import check_file, write_whole
 from soundalike.eval.probe.figures import SHAPES
 from soundalike.eval.probe.linear import single_threaded_and_quiet, standardisation
 from soundalike.eval.probe.projection import project
@@ -85,20 +84,20 @@ def sound_map(
     about = {
         "x": places[:, 0].tolist(),
         "y": places[:, 1].tolist(),
-        "name": [_readable(path.name) + _span(sound) for path, sound in zip(inside, heard_of, strict=True)],
-        "folder": ["/".join(map(_readable, path.parent.parts)) for path in inside],
+        "name": [readable(path.name) + _span(sound) for path, sound in zip(inside, heard_of, strict=True)],
+        "folder": ["/".join(map(readable, path.parent.parts)) for path in inside],
         "seconds": [None if length is None else round(length, 3) for length in sounds.lengths],
         "colourings": [
-            {"name": name, "groups": [_readable(group) for group in groups], "of": of}
+            {"name": name, "groups": [readable(group) for group in groups], "of": of}
             for name, (groups, of) in colourings.items()
             if name in offered
         ],
         "colour": offered.index(colour),
         "shapes": SHAPES,
-        "links": [_link(sound, Path(beside)) for sound in heard_of] if sounds.linked else None,
+        "links": [link(sound, Path(beside)) for sound in heard_of] if sounds.linked else None,
     }
     heard = [base64.b64encode(clip).decode() if clip else "" for clip in sounds.clips]
-    name = _readable(top.absolute().name or str(top))
+    name = readable(top.absolute().name or str(top))
     part = "Sounds are played from their files, which have to stay where they are."
     if not sounds.linked:
         part = f"Of each sound, {sounds.seconds:g} s are heard, from where it begins to be audible."
@@ -258,33 +257,6 @@ def cluster_names(
     return names
 
 
-def check_out(out: str | Path) -> Path:
-    """Whether a page can be written there, to be asked before any work is done.
-
-    Raises:
-        SoundalikeError: it is a folder, is not called ``.html``, or cannot be written to.
-    """
-    out = Path(out)
-    check_file(out, "map.html")
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise SoundalikeError(f"{out}: the map is a web page; give a name that ends in .html.")
-    return out
-
-
-def write(page: str, out: str | Path) -> int:
-    """Writes a page, whole or not at all.
-
-    Returns:
-        Its size in bytes.
-
-    Raises:
-        SoundalikeError: it cannot be written.
-    """
-    content = page.encode("utf-8", "replace")
-    write_whole(Path(out), content, "the map")
-    return len(content)
-
-
 def _largest_first(labels: np.ndarray) -> np.ndarray:
     _, first, numbers, sizes = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
     rank = np.empty(len(sizes), int)
@@ -310,22 +282,6 @@ def _inside(file: Path, top: Path) -> Path:
 def _span(sound: Sound) -> str:
     """Where a segment lies in its file, after the file's name; empty of a whole file."""
     return f", {sound.start:.10g} to {sound.end:.10g} s" if isinstance(sound, Segment) else ""
-
-
-def _link(sound: Sound, beside: Path) -> str:
-    if isinstance(sound, Segment):
-        return f"{_link(sound.path, beside)}#t={sound.start:.10g},{sound.end:.10g}"
-    file = sound
-    try:
-        relative = os.path.relpath(file.absolute(), beside.absolute())
-    except ValueError:
-        return file.absolute().as_uri()
-    # as bytes, because a file name need not be valid Unicode; with ./, because a name may look like a scheme
-    return "./" + quote(os.fsencode(Path(relative).as_posix()))
-
-
-def _readable(text: str) -> str:
-    return os.fsencode(text).decode("utf-8", "replace")
 
 
 def _natural(text: str) -> list[Any]:

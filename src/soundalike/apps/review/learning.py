@@ -67,7 +67,7 @@ def _told_right(labels: Mapping[Sound, str], features: Features, taught: SoundCl
     """The share of the labelled sounds that a classifier tells right."""
     if taught is None or not labels:
         return None
-    found = taught.probabilities(features.embeddings(labels)).argmax(1)
+    found = taught.class_probabilities(features.embeddings(labels)).argmax(1)
     return float(
         np.mean([taught.classes[place] == label for place, label in zip(found, labels.values(), strict=True)])
     )

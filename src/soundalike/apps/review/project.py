@@ -197,7 +197,7 @@ class Project:
         guide = self._learned.guide
         sounds = [self._sounds[row] for row in known]
         labelled = np.array([sound in labels for sound in sounds])
-        probabilities = guide.probabilities(self.features.embeddings(sounds)) if guide else None
+        probabilities = guide.class_probabilities(self.features.embeddings(sounds)) if guide else None
         column = guide.classes.index(label) if guide and label in guide.classes else None
         examples = np.flatnonzero([labels.get(sound) == label for sound in sounds])
         found = queue.ordered(order, unit, labelled, probabilities, column, examples, first, most)
@@ -280,7 +280,7 @@ class Project:
         guesses: dict[Sound, Any] = {}
         known = [sound for sound in sounds if sound in self.features]
         if guide is not None and known:
-            for sound, own in zip(known, guide.probabilities(self.features.embeddings(known)), strict=True):
+            for sound, own in zip(known, guide.class_probabilities(self.features.embeddings(known)), strict=True):
                 likely = np.argsort(-own, kind="stable")[:3]
                 guesses[sound] = [[guide.classes[place], round(float(own[place]), 3)] for place in likely]
         items = list(self.items.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from soundalike.apps.search.similarity import Standardised
-from soundalike.apps.search.store import Store
+from soundalike.apps.search.store import Entry, Store, sound_of
 from soundalike.audio import read
 from soundalike.audio.background import file_progress
+from soundalike.audio.segment import Sound, file_of
 from soundalike.core.errors import AudioError, SoundalikeError
 from soundalike.core.union_find import Links
 
@@ -31,14 +32,19 @@ class Duplicate:
     """A sound of a group.
 
     Attributes:
-        path: its file.
+        sound: its file, or a segment of it.
         similarity: of its embedding to the first of the group.
-        identical: whether its file has the contents of an earlier one of the group.
+        identical: whether it is the same stretch of a file with the contents of an earlier one of the group.
     """
 
-    path: Path
+    sound: Sound
     similarity: float
     identical: bool
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return file_of(self.sound)
 
 
 Group = list[Duplicate]
@@ -50,7 +56,8 @@ def groups(
     """Groups of sounds that are the same recording: copied, encoded again, louder, resampled or cut a little.
 
     Files with the same contents always are. Beyond them, sounds whose embeddings are alike are candidates, and a
-    correlation of their waveforms decides, since a drum hit twice sounds alike and is not the same recording.
+    correlation of their waveforms decides, since a drum hit twice sounds alike and is not the same recording. Parts
+    of one file that overlap are no duplicates; of moments that do, only some that do not are compared.
 
     Args:
         store: the index, whose folder has to be there.
@@ -76,40 +83,62 @@ def groups(
         [np.zeros((0, store.size), np.float16)]
         + [standardised(piece).astype(np.float16) for _, piece in store.pieces()]
     )
-    names = [entry.name for entry in store.entries]
-    order = sorted(range(len(names)), key=names.__getitem__)
+    entries = store.entries
+    order = sorted(range(len(entries)), key=lambda row: (entries[row].name, entries[row].start or 0.0))
+    if store.settings.every is not None:
+        order = _apart(entries, order)
     linked: Links[int] = Links()
-    first: dict[str, int] = {}
+    first: dict[tuple[object, ...], int] = {}
     copies = set()
     for row in order:
-        earlier = first.setdefault(store.entries[row].digest, row)
+        entry = entries[row]
+        earlier = first.setdefault((entry.digest, entry.start, entry.end), row)
         if earlier != row:
             linked.join(earlier, row)
             copies.add(row)
     single = np.array([row for row in order if row not in copies], int)
     if threshold is None:
         nearest = {(min(pair), max(pair)) for pair in _candidates(units[single], CANDIDATE, _MOST_CANDIDATES)}
-        pairs = iter(_same([store.folder / names[row] for row in single], sorted(nearest), progress))
+        nearest = {(a, b) for a, b in nearest if not overlap(entries[single[a]], entries[single[b]])}
+        pairs = iter(_same([sound_of(store.folder, entries[row]) for row in single], sorted(nearest), progress))
     else:
         pairs = _candidates(units[single], threshold)
     for a, b in pairs:
-        linked.join(int(single[a]), int(single[b]))
+        if not overlap(entries[single[a]], entries[single[b]]):
+            linked.join(int(single[a]), int(single[b]))
     found: dict[int, list[int]] = {}
     for row in order:
         found.setdefault(linked.root(row), []).append(row)
-    present = store.folder.is_dir()
     return [
         [
             Duplicate(
-                store.folder / names[row] if present else Path(names[row]),
+                store.sound(row),
                 min(1.0, float(units[row].astype(np.float32) @ units[rows[0]].astype(np.float32))) if n else 1.0,
                 row in copies,
             )
             for n, row in enumerate(rows)
         ]
-        for rows in found.values()
+        for rows in (_apart(entries, linked_rows) for linked_rows in found.values())
         if len(rows) > 1
     ]
+
+
+def overlap(one: Entry, other: Entry) -> bool:
+    """Whether two sounds of an index have a part of one file in common."""
+    if one.name != other.name:
+        return False
+    if one.start is None or one.end is None or other.start is None or other.end is None:
+        return True
+    return min(one.end, other.end) > max(one.start, other.start)
+
+
+def _apart(entries: Sequence[Entry], order: Sequence[int]) -> list[int]:
+    """Those rows, in order of file and time, that do not overlap with the one before them."""
+    kept: list[int] = []
+    for row in order:
+        if not kept or not overlap(entries[kept[-1]], entries[row]):
+            kept.append(row)
+    return kept
 
 
 def agreement(first: np.ndarray, second: np.ndarray) -> float:
@@ -160,13 +189,13 @@ def _candidates(units: np.ndarray, threshold: float, most: int | None = None) ->
             yield from ((row, other) for other in near.tolist())
 
 
-def _same(paths: list[Path], pairs: list[tuple[int, int]], progress: bool) -> list[tuple[int, int]]:
+def _same(sounds: list[Sound], pairs: list[tuple[int, int]], progress: bool) -> list[tuple[int, int]]:
     """The pairs whose waveforms agree. A file that cannot be read any more agrees with none."""
 
     @lru_cache(_HELD)
     def waveform(row: int) -> np.ndarray | None:
         try:
-            return read.decode(paths[row], [_RATE], _SECONDS).waveforms[_RATE]
+            return read.decode(sounds[row], [_RATE], _SECONDS).waveforms[_RATE]
         except AudioError:
             return None
 

@@ -52,7 +52,8 @@ class Standardised:
 
 def reference(embedder: Embedder) -> np.ndarray:
     """Mean and deviation, (2, D), of the embeddings of random patches of the synthesizer: the same for every index."""
-    vectors = np.asarray(embedder(_made_up(REFERENCE, embedder.sample_rate)), np.float64)
+    rate = getattr(embedder, "heard_rate", embedder.sample_rate)  # whatever the speed at which sounds are heard
+    vectors = np.asarray(embedder(_made_up(REFERENCE, rate)), np.float64)
     return np.stack((vectors.mean(0), vectors.std(0))).astype(np.float32)
 
 

@@ -18,11 +18,13 @@ from typing import IO, Any
 
 import numpy as np
 
+from soundalike.audio.segment import Segment, Sound
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import replacing
 from soundalike.model.stored import INCONSISTENT
 
-FORMAT = "soundalike-index-2"
+FORMAT = "soundalike-index-3"
+_READ = ("soundalike-index-2", FORMAT)  # the former knows whole files of a folder alone
 _AT_ONCE = 8 << 20  # numbers of vectors that are read at a time: 32 MB in 32 bits
 _BLOCK = 1 << 24  # bytes that are checked at a time
 _MOST_HEADER = 1 << 12  # bytes
@@ -35,33 +37,41 @@ class Entry:
     """A sound of the index.
 
     Attributes:
-        name: its path within the folder.
+        name: path of its file within the folder.
         size: of its file, in bytes.
         modified: when its file was changed, in nanoseconds.
         digest: of its file's contents.
+        start: where it begins in its file, in seconds; None of a whole file.
+        end: where it ends.
     """
 
     name: str
     size: int
     modified: int
     digest: str
+    start: float | None = None
+    end: float | None = None
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A file that could not be embedded.
+    """A file, or a segment of one, that could not be embedded.
 
     Attributes:
-        name: its path within the folder.
+        name: path of the file within the folder.
         size: of the file, in bytes.
         modified: when it was changed, in nanoseconds; -1 where it could not even be read, so that it is tried again.
         reason: what was wrong with it.
+        start: where the segment begins, in seconds; None of a whole file.
+        end: where it ends.
     """
 
     name: str
     size: int
     modified: int
     reason: str
+    start: float | None = None
+    end: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,29 @@ class Maker:
 
     model: str
     fingerprint: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an index is of.
+
+    Attributes:
+        table: path of the table that lists its sounds; empty where they are those of a folder.
+        every: seconds from one moment of a recording to the next; None where recordings are embedded as a whole.
+        window: seconds that are heard around each moment.
+        speed: how many times as slow as they are the sounds are heard.
+    """
+
+    table: str = ""
+    every: float | None = None
+    window: float | None = None
+    speed: float = 1.0
+
+
+def sound_of(folder: Path | None, entry: Entry | Broken) -> Sound:
+    """The file or the segment that an entry stands for, its name alone where there is no folder."""
+    path = Path(entry.name) if folder is None else folder / entry.name
+    return path if entry.start is None or entry.end is None else Segment(path, entry.start, entry.end)
 
 
 class Store:
@@ -103,7 +136,7 @@ class Store:
                     raise SoundalikeError(f"{path}: not an index; give the file that soundalike index wrote.")
                 if header["format"] == "soundalike-index-1":
                     raise SoundalikeError(f"{path}: of an earlier version, without a checksum; index the folder anew.")
-                if header["format"] != FORMAT:
+                if header["format"] not in _READ:
                     raise SoundalikeError(
                         f"{path}: of format {header['format']}, which this version does not know; update soundalike."
                     )
@@ -116,6 +149,7 @@ class Store:
                 raise SoundalikeError(f"{path}: damaged, since its checksum is another; index the folder anew.")
             self.folder = Path(contents["folder"])
             self.maker = Maker(**contents["maker"])
+            self.settings = Settings(**contents.get("settings", {}))
             self.entries = [Entry(*row) for row in contents["entries"]]
             self.broken = [Broken(*row) for row in contents["broken"]]
             self._check(shape, kind)
@@ -137,9 +171,13 @@ class Store:
             raise ValueError("its parts do not fit together")
         if not isinstance(self.maker.model, str) or not isinstance(self.maker.fingerprint, str):
             raise ValueError("its model is none")
-        files = [(each.name, each.size, each.modified, each.digest) for each in self.entries]
-        files += [(each.name, each.size, each.modified, each.reason) for each in self.broken]
-        for name, size, modified, text in files:
+        settings = self.settings
+        if not isinstance(settings.table, str) or (settings.every is None) != (settings.window is None):
+            raise ValueError("its settings are none")
+        _check_times(settings.every, settings.window, settings.speed)
+        rows = [(each.name, each.size, each.modified, each.digest, each.start, each.end) for each in self.entries]
+        rows += [(each.name, each.size, each.modified, each.reason, each.start, each.end) for each in self.broken]
+        for name, size, modified, text, start, end in rows:
             if not isinstance(name, str) or not isinstance(text, str):
                 raise ValueError("a name is none")
             if type(size) is not int or type(modified) is not int:
@@ -147,6 +185,9 @@ class Store:
             # what is in the folder and nothing else, whoever made the index
             if os.path.isabs(name) or ".." in name.split("/") or "\0" in name:
                 raise ValueError("a name leads out of the folder")
+            _check_times(start, end)
+            if (start is None) != (end is None) or (start is not None and end is not None and not end > start):
+                raise ValueError("a segment is none")
 
     def _check_vectors(self) -> None:
         for _, piece in self.pieces():
@@ -156,6 +197,10 @@ class Store:
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    def sound(self, row: int) -> Sound:
+        """A file or a segment, by its name alone where the folder is no longer there."""
+        return sound_of(self.folder if self.folder.is_dir() else None, self.entries[row])
 
     @property
     def size(self) -> int:
@@ -179,6 +224,12 @@ class Store:
         with safe_open(self.path, "np") as file:
             vector: np.ndarray = file.get_slice("vectors")[row : row + 1][0]
         return vector
+
+
+def _check_times(*values: object) -> None:
+    for value in values:
+        if value is not None and not (type(value) in (int, float) and 0 <= value < float("inf")):  # type: ignore[operator]
+            raise ValueError("a time is none")
 
 
 def _checksum(path: Path, said: str = _NO_CHECKSUM) -> str:
@@ -210,6 +261,7 @@ def write(
     entries: Sequence[Entry],
     pieces: Iterable[np.ndarray],
     reference: np.ndarray,
+    settings: Settings = Settings(),
 ) -> None:
     """Writes an index, whole or not at all.
 
@@ -221,6 +273,7 @@ def write(
         entries: the n sounds.
         pieces: their vectors in order, some at a time, (k, D).
         reference: mean and deviation of reference sounds, (2, D).
+        settings: what the index is of.
 
     Raises:
         SoundalikeError: it cannot be written.
@@ -228,6 +281,7 @@ def write(
     contents = {
         "folder": str(folder),
         "maker": asdict(maker),
+        "settings": asdict(settings),
         "entries": [astuple(entry) for entry in entries],
         "broken": [astuple(each) for each in broken],
     }

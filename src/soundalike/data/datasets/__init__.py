@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from soundalike.core.errors import SoundalikeError, nearest
+from soundalike.core.files import missing
 from soundalike.data.datasets import (
     crema_d,
     esc50,
@@ -82,7 +83,8 @@ def located(task: str, data: Path) -> Path:
         if reader.file:
             state = "neither a file nor a folder" if data.exists() else "no such file or folder"
         needed = reader.layout if reader.file else f"one with {reader.layout}"
-        raise SoundalikeError(f"{data}: {state}; task {task!r} needs {needed}.")
+        what = f"{state}; task {task!r} needs {needed}."
+        raise SoundalikeError(f"{data}: {what}" if data.exists() else missing(data, what))
     if holds(reader, data):
         return data
     children = [path for path in sorted(data.iterdir()) if path.is_dir() and path.name[0] != "."]

@@ -115,11 +115,12 @@ def read(data: Path) -> Dataset:
     return as_dataset(read_clips(data))
 
 
-def read_clips(data: Path) -> ClipTable:
+def read_clips(data: Path, several: str = "none") -> ClipTable:
     """The clips of a table whose files are there, each file once, without folds being made.
 
     Args:
         data: the table, or a folder with one such table directly in it.
+        several: what may have several labels, and is there once for each: ``none``, ``segments`` or ``all``.
 
     Raises:
         SoundalikeError: a cell cannot be used, a group lies in more than one fold or part, or no file is there.
@@ -136,7 +137,7 @@ def read_clips(data: Path) -> ClipTable:
         else:
             source = tables[0]
             sources = [source]
-    listed = without_repeats(source, [clip for each in sources for clip in clips_of(each)])
+    listed = without_repeats(source, [clip for each in sources for clip in clips_of(each)], several)
     _check_groups(source, listed)
     clips = [clip for clip in listed if is_there(source, clip)]
     if not clips:
@@ -228,11 +229,18 @@ def _split(source: Path, row: int, cell: str) -> str:
     return _SPLIT_WORDS[word]
 
 
-def without_repeats(source: Path, clips: list[ListedClip]) -> list[ListedClip]:
-    """The clips, those that are listed twice once; refuses a file or segment that two rows list differently."""
+def without_repeats(source: Path, clips: list[ListedClip], several: str = "none") -> list[ListedClip]:
+    """The clips, those that are listed twice once; refuses a file or segment that two rows list differently.
+
+    Args:
+        source: the table.
+        clips: its rows.
+        several: as `read_clips` takes it.
+    """
     first: dict[object, ListedClip] = {}
     for clip in clips:
-        other = first.setdefault((clip.path, *span_of(clip.sound)), clip)
+        may = several == "all" or (several == "segments" and clip.segment is not None)
+        other = first.setdefault((clip.path, *span_of(clip.sound), clip.label if may else None), clip)
         for column in ("label", "split", "fold", "group"):
             here, there = getattr(clip, column), getattr(other, column)
             if here != there:
@@ -242,6 +250,7 @@ def without_repeats(source: Path, clips: list[ListedClip]) -> list[ListedClip]:
                 raise SoundalikeError(
                     f"{source}: rows {other.row} and {clip.row} list the same {what}, with different "
                     f"cells in column {column!r}: {there!r} and {here!r}."
+                    + (" soundalike teach --overlap takes both." if column == "label" else "")
                 )
     return list(first.values())
 

@@ -8,6 +8,7 @@ from soundalike.eval.probe.linear import (
     LinearProbe,
     class_indices,
     fit_linear,
+    fit_one_against_rest,
     single_threaded_and_quiet,
     standardisation,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "evaluate",
     "fit_linear",
     "fit_mlp",
+    "fit_one_against_rest",
     "predict_knn",
     "print_table",
     "score",

@@ -123,6 +123,75 @@ def fit_linear(
     return LinearProbe(classes, mean, scale, weights, bias, chosen, converged)
 
 
+def fit_one_against_rest(
+    features: np.ndarray,
+    targets: np.ndarray,
+    classes: Sequence[str],
+    *,
+    groups: np.ndarray | None = None,
+    strengths: Sequence[float] = STRENGTHS,
+    inner_folds: int = 3,
+    seed: int = 0,
+) -> LinearProbe:
+    """Fit a probe for each of several classes that may be there at once.
+
+    As `fit_linear`, with a logistic regression of each class against the rest. All have one strength, the one with
+    the least cross-entropy on the inner folds.
+
+    Args:
+        features: training embeddings, ``(n, D)``.
+        targets: which classes are in each row, bool ``(n, classes)``.
+        classes: their names.
+        groups: what must not be split between inner folds, ``(n,)``.
+        strengths: L2 strengths to choose from.
+        inner_folds: number of inner folds.
+        seed: of the shuffle behind the inner folds.
+
+    Returns:
+        The probe; the sigmoid of a logit is the probability of its class.
+    """
+    features = np.asarray(features, dtype=np.float32)
+    mean, scale = standardisation(features)
+    scale = scale / np.float32(np.sqrt(max(1, int(np.count_nonzero(scale)))))
+    rows, basis = _row_space((features - mean) * scale)
+    ordered = sorted(strengths, reverse=True)
+    rarest = np.argsort(targets.sum(0), kind="stable")
+    codes = rarest[targets[:, rarest].argmax(1)]  # folds are made by the rarest class of each row
+    columns = range(targets.shape[1])
+    losses = dict.fromkeys(ordered, 0.0)
+    with single_threaded_and_quiet():
+        if len(ordered) > 1:
+            for train, test in inner_splits(np.unique(codes, return_inverse=True)[1], groups, inner_folds, seed):
+                for column in columns:
+                    solver = _solver()
+                    for strength in ordered:
+                        one, offset = _against_rest(solver, rows[train], targets[train, column], strength)
+                        wrong = np.where(targets[test, column], -1, 1) * (rows[test] @ one + offset)
+                        losses[strength] += float(np.logaddexp(0, wrong).sum())
+        chosen = min(ordered, key=lambda strength: losses[strength]) if any(losses.values()) else _middle(ordered)
+        fitted = [_against_rest(_solver(), rows, targets[:, column], chosen) for column in columns]
+    weights = np.stack([own for own, _ in fitted], axis=1)
+    weights = weights if basis is None else basis @ weights  # (D, classes)
+    bias = np.array([own for _, own in fitted], np.float32)
+    return LinearProbe(np.array(classes), mean, scale, weights.astype(np.float32), bias, chosen, True)
+
+
+def _middle(strengths: Sequence[float]) -> float:
+    return strengths[len(strengths) // 2]
+
+
+def _against_rest(
+    solver: LogisticRegression, rows: np.ndarray, present: np.ndarray, strength: float
+) -> tuple[np.ndarray, float]:
+    """Weights (D,) and bias of one class; those of its frequency alone where it is in all rows or in none."""
+    count = int(present.sum())
+    if count in (0, len(present)):
+        return np.zeros(rows.shape[1], np.float32), float(np.log((count + 1) / (len(present) - count + 1)))
+    solver.C = 1 / strength
+    solver.fit(rows, present)
+    return solver.coef_[0], float(solver.intercept_[0])
+
+
 def standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and reciprocal standard deviation of each feature, float32; the latter is 0 for a constant one.
 
@@ -227,7 +296,7 @@ def _path(
 def _best(points: Sequence[tuple[float, int, float]], strengths: Sequence[float]) -> float:
     """The strength with the most right answers over all folds; the least cross-entropy decides a tie."""
     if not points:
-        return strengths[len(strengths) // 2]
+        return _middle(strengths)
     total = {
         strength: (
             sum(right for s, right, _ in points if s == strength),
