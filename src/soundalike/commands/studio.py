@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 
 from soundalike.commands.arguments import whole
@@ -45,8 +46,6 @@ def run(options: argparse.Namespace) -> int:
 
             webbrowser.open(address)
 
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         serve(lambda: make_app(studio, options.voice), bound, started)
-    except KeyboardInterrupt:
-        pass
     return 0

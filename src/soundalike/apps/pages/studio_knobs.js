@@ -20,8 +20,6 @@ export class Knobs {
     const open = new Set([...this.root.querySelectorAll("details[open]")].map(each => each.dataset.group));
     this.knobs = [];
     this.groups = [];
-    let index = 0;
-    for (const group of about.groups) for (const knob of group.knobs) knob.index = index++;
     const made = about.groups.map((group, at) => this.group(group, this.voice === about.voice ? open.has(group.name) : at < 2));
     this.voice = about.voice;
     this.root.replaceChildren(...made);
@@ -78,7 +76,7 @@ export class Knobs {
       event.preventDefault();
       this.moved(knob.name, null);
     });
-    this.knobs[knob.index] = { name: knob.name, row: row, slider: slider, said: said, a: a, b: b };
+    this.knobs[knob.place] = { name: knob.name, row: row, slider: slider, said: said, a: a, b: b };
     return row;
   }
 
@@ -102,8 +100,8 @@ export class Knobs {
       if (knobs[each.name] === undefined || document.activeElement !== each.slider) each.slider.value = Math.round(STEPS * pair.patch[at]);
       each.said.textContent = pair.words[at];
       each.slider.setAttribute("aria-valuetext", pair.words[at]);
-      each.a.style.left = 100 * pair.a[at] + "%";
-      each.b.style.left = 100 * pair.b[at] + "%";
+      each.a.style.setProperty("--at", pair.a[at]);
+      each.b.style.setProperty("--at", pair.b[at]);
     });
     for (const each of this.groups) each.box.querySelector("summary").title = pair.within[each.name];
   }

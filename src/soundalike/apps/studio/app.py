@@ -116,4 +116,3 @@ def make_app(studio: Studio, voice: str) -> Starlette:
         exception_handlers={SoundalikeError: refused, HTTPException: failed},
         max_body_size=MOST_BYTES,
     )
-

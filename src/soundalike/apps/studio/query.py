@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from soundalike.core.errors import SoundalikeError, nearest
@@ -70,10 +70,6 @@ class Query:
             tuple(sorted((name, float(position)) for name, position in knobs.items())),
             tuple(sorted((group, value if value == ANEW else float(value)) for group, value in delta.items())),
         )
-
-    def as_drawn(self) -> Query:
-        """The same without the knobs that a person has moved."""
-        return replace(self, knobs=())
 
 
 def _is_number(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,17 +78,16 @@ class Studio:
         return self._voices[name]
 
     def about(self, query: Query) -> dict[str, Any]:
-        """The voice of a query for the page: groups with their δ and knobs, which stand as drawn by the seed."""
+        """The voice of a query for the page: its groups with their δ, and knobs with their places in a patch."""
         voice, start = self.voice(query.voice), start_deltas(query.voice)
-        drawn = self._patch(voice, query.as_drawn()).tolist()
         told = vocabulary()["groups"]
         groups: dict[str, dict[str, Any]] = {}
-        for spec, position in zip(voice.specs, drawn, strict=True):
+        for place, spec in enumerate(voice.specs):
             group = groups.setdefault(
                 spec.group,
                 {"name": spec.group, "about": told.get(spec.group, ""), "delta": start[spec.group], "knobs": []},
             )
-            group["knobs"].append({"name": spec.name, "label": label(spec, voice.specs), "drawn": position})
+            group["knobs"].append({"name": spec.name, "label": label(spec, voice.specs), "place": place})
         return {"voice": query.voice, "seconds": voice.seconds, "knobs": voice.size, "groups": list(groups.values())}
 
     def pair(self, query: Query) -> Pair:
@@ -240,7 +240,7 @@ def start_deltas(voice: str) -> dict[str, float | str]:
 
 def _few(name: str, known: Mapping[str, int]) -> str:
     """The nearest of many knobs."""
-    import difflib
-
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return "did you mean " + " or ".join(close) + "?" if close else f"it has {len(known)}, such as {next(iter(known))}."
+    if close:
+        return "did you mean " + " or ".join(close) + "?"
+    return f"it has {len(known)}, such as {next(iter(known))}."
