@@ -114,8 +114,9 @@ def amount(spec: ParameterSpec, value: float) -> str:
         value, unit = 100 * value, "%"
     if unit == "s" and abs(value) < 0.1:
         value, unit = 1000 * value, "ms"
-    size = math.floor(math.log10(max(1e-3, abs(value))))
-    text = f"{value:.{0 if unit in '%°' and unit else max(0, 2 - size)}f}".replace("-", "−")
+    size = math.floor(math.log10(max(1e-6, abs(value))))
+    digits = 0 if size > 1 or unit in ("%", "°") else max(1, 1 - size)
+    text = f"{value:.{digits}f}".replace("-", "−")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     text = "0" if text == "−0" else text
