@@ -43,7 +43,7 @@ MODULES = {
     ),
     "Your own sounds": ("apps.classifier", "apps.review", "apps.search", "apps.pages"),
     "Other programs": ("model.sklearn", "model.hear", "model.onnx"),
-    "Sounds and views": ("synth", "views", "apps.render"),
+    "Sounds and views": ("synth", "views", "apps.render", "apps.studio"),
     "Networks": ("nn.frontend", "nn.encoder", "nn.pooling", "nn.head", "nn.loss", "nn.lars"),
     "Train": ("model.recipe", "model.settings", "train.pretrain", "train.finetune", "train.step"),
     "Data": ("data.datasets", "data.training_clips", "audio.cache", "data.download", "audio.background"),

@@ -28,6 +28,7 @@ LEFT_OUT = {
     "README.md": 2,
     "docs/tutorials/your-own-sounds.md": 0,
     "docs/tutorials/label-a-folder.md": 3,
+    "docs/tutorials/play-with-a-voice.md": 2,
     "docs/tutorials/vary-the-training.md": 2,
     "docs/tutorials/in-your-program.md": 0,
     "docs/voices.md": 0,

@@ -87,6 +87,8 @@ NEEDED = [
     ("requests", "data", ("data", "get", "fsdd")),
     ("starlette", "pages", ("review", ".")),
     ("uvicorn", "pages", ("review", ".")),
+    ("starlette", "pages", ("studio", "--no-browser")),
+    ("yaml", "train", ("studio", "--no-browser")),
     ("onnx", "onnx", ("export", "--onnx", "ears.onnx")),
 ]
 

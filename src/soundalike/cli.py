@@ -32,6 +32,7 @@ from soundalike.commands import (
     reproduce,
     review,
     search,
+    studio,
     study,
     teach,
 )
@@ -45,7 +46,7 @@ from soundalike.core.terminal import EscapingStream, shown
 GROUPS = {
     "use a model": (teach, review, classify, index, search, map_command, embed, export, models),
     "train one": (pretrain, finetune, compact, evaluate, data, cache),
-    "study what it learns from": (listen, render, study, reproduce),
+    "study what it learns from": (studio, listen, render, study, reproduce),
 }
 """What a person wants, and the commands for it, as the help lists them."""
 COMMANDS = tuple(itertools.chain.from_iterable(GROUPS.values()))

@@ -157,7 +157,7 @@ class Doppelgangers(Views):
         indices = self._pooled(indices)
         rendered = _Rendered.alone(indices) if self.mix is None else self._with_others(indices)
         indices, whole = (on_device(each, self.deltas.device) for each in (indices, rendered.indices))
-        patches, noise = torch.cat(self.patches(seed, whole)), self._noise_seeds(seed, whole)
+        patches, noise = torch.cat(self.patches(seed, whole)), self.noise_seeds(seed, whole)
         # both views in one batch: one pass through the voice
         known: Mapping[str, Target] = {}
         if targets:
@@ -205,15 +205,22 @@ class Doppelgangers(Views):
         """As `Views.augmented_features`; a pair of a pool has the same features every time."""
         return super().augmented_features(features, seed, self._pooled(indices))
 
-    def patches(self, seed: int, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """The two patches (n, size) of each pair, without rendering them."""
+    def patches(self, seed: int, indices: Tensor, around: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The two patches (n, size) of each pair, without rendering them.
+
+        Args:
+            seed: seed of the stream of sounds.
+            indices: indices of the pairs, int64 (n,).
+            around: patches (n, size) that they are nudged from, in place of those of the stream.
+        """
         indices = self._pooled(indices)
         streams = (_THETA, _FIRST, _SECOND, *((_FIRST_ANEW, _SECOND_ANEW) if self._draws_anew else ()))
         theta, *others = random.keys(seed, indices, stream=streams)  # (n,) each
         if self.takes > 2:
             theta = random.keys(seed, identities(indices, self.takes), stream=_THETA)
         nudge = random.normal(torch.cat(others[:2]), self.voice.size).unflatten(0, (2, -1))
-        both = (self._theta(theta) + self.deltas * nudge).clamp(LOWEST_KNOB, 1.0)  # (2, n, size)
+        around = self._theta(theta) if around is None else around
+        both = (around + self.deltas * nudge).clamp(LOWEST_KNOB, 1.0)  # (2, n, size)
         if self._draws_anew:
             fresh = self._theta(torch.cat(others[2:])).unflatten(0, (2, -1))
             both = torch.where(self.anew, fresh, both)
@@ -256,7 +263,7 @@ class Doppelgangers(Views):
             return indices
         return torch.where(indices < HELD_OUT, indices % self.pool, indices)
 
-    def _noise_seeds(self, seed: int, indices: Tensor) -> Tensor:
+    def noise_seeds(self, seed: int, indices: Tensor) -> Tensor:
         """A noise seed for each first view, then for each second view, (2n,)."""
         if self.noise == "fixed":
             return torch.zeros(2 * len(indices), dtype=torch.int64, device=indices.device)

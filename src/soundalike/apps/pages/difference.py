@@ -93,6 +93,36 @@ def in_words(spec: ParameterSpec, before: float, after: float) -> str:
     return f"{word}, {a} {unit if len(unit) < 3 else ''}".rstrip() + f" → {b} {unit}".rstrip()
 
 
+def amount(spec: ParameterSpec, value: float) -> str:
+    """What a knob stands at, such as ``A4``, ``12 ms`` or ``40 %``.
+
+    Args:
+        spec: the knob.
+        value: in its unit.
+    """
+    unit = spec.unit
+    if unit == "midi":
+        return _note(value)
+    if unit == "rad":
+        value, unit = math.degrees(value), "°"
+    elif unit == "logit":  # a switch
+        value, unit = 100 / (1 + math.exp(-value)), "%"
+    elif unit.startswith("log"):
+        base, _, unit = unit.removeprefix("log").partition(" ")
+        value = float(base) ** value
+    elif not unit and (spec.minimum, spec.maximum) == (0.0, 1.0):
+        value, unit = 100 * value, "%"
+    if unit == "s" and abs(value) < 0.1:
+        value, unit = 1000 * value, "ms"
+    size = math.floor(math.log10(max(1e-6, abs(value))))
+    digits = 0 if size > 1 or unit in ("%", "°") else max(1, 1 - size)
+    text = f"{value:.{digits}f}".replace("-", "−")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    text = "0" if text == "−0" else text
+    return f"{text}{'' if unit == '°' else ' '}{unit}".rstrip()
+
+
 def label(spec: ParameterSpec, specs: Sequence[ParameterSpec]) -> str:
     """A knob's name as people say it: ``event_1.adsr_2.attack`` is the attack of envelope 2, event 1.
 

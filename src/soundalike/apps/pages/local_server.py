@@ -9,6 +9,8 @@ hands a cookie of 127.0.0.1 to the servers of all ports there.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import secrets
 import socket
 from collections.abc import Callable
@@ -150,4 +152,11 @@ def serve(make: Callable[[], Any], bound: socket.socket, started: Callable[[str]
         lifespan="off",
         ws="none",
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_no_interruption)
     Server(config).run(sockets=[bound])
+
+
+def _is_no_interruption(record: logging.LogRecord) -> bool:
+    """Whether a message is about more than Ctrl-C, which cancels answers that take long."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, asyncio.CancelledError) and "graceful shutdown" not in record.msg
