@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from soundalike.eval.probe.baseline import BASELINES, LogMelStatistics, is_baseline, with_baselines
+from soundalike.model.compact import Compact
 from soundalike.model.model import SoundModel
 from soundalike.nn.frontend import LogMel
 
@@ -66,3 +69,10 @@ def test_baselines_stand_beside_models(seed, tiny):
     assert list(several) == ["a", "b", "c", "theirs", BASELINES[0], "untrained encoder of a", "untrained encoder of b"]
     assert all(is_baseline(name) for name in list(several)[4:])
     assert not any(is_baseline(name) for name in list(several)[:4])
+
+
+def test_a_model_and_its_compact_embedding_have_one_untrained_encoder(tiny):
+    model = SoundModel(tiny)
+    small = copy.copy(model)
+    small.compact = Compact.fit(np.random.default_rng(0).normal(size=(30, model.size)).astype(np.float32), 4)
+    assert list(with_baselines({"model": small, "full": model})) == ["model", "full", *BASELINES]

@@ -33,7 +33,7 @@ def with_baselines(models: Mapping[str, Embedder], *, seed: int = 0) -> dict[str
         if isinstance(model, SoundModel):
             sections = model.recipe.sections
             parts = {part: sections.get(part) for part in ("frontend", "encoder", "readout")}
-            kinds.setdefault(repr((parts, model.size)), (name, model))
+            kinds.setdefault(repr(parts), (name, model))  # none has a compact embedding
     named = {
         UNTRAINED_ENCODER if len(kinds) == 1 else f"{UNTRAINED_ENCODER} of {name}": model.untrained(seed)
         for name, model in kinds.values()
