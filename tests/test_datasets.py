@@ -164,7 +164,16 @@ def test_data_sets_side_by_side(tmp_path: Path) -> None:
     commands(tmp_path / "commands")
     urbansound(tmp_path / "UrbanSound8K")
     nsynth(tmp_path / "nsynth")
-    for task in set(datasets.TASKS) - {"sc09", "folder", "manifest"}:
+    for task in (
+        "esc10",
+        "esc50",
+        "fsdd",
+        "speech-commands",
+        "speech-commands-12",
+        "urbansound8k",
+        "nsynth-family",
+        "nsynth-pitch",
+    ):
         check(datasets.read(task, tmp_path))
     esc(tmp_path / "ESC-10")
     with pytest.raises(SoundalikeError, match=r"'esc10' fits more than one folder in it \(ESC-10, ESC-50\)"):

@@ -24,8 +24,8 @@ def test_family(tmp_path: Path) -> None:
     for rows, part in ((split.train, "train"), (split.validation, "valid"), (split.test, "test")):
         assert {path.parts[-3] for path in np.array(dataset.paths)[rows]} == {f"nsynth-{part}"}
     assert (len(split.train), len(split.validation), len(split.test)) == (24, 16, 16)
-    clip = dataset.clips.iloc[0]
-    assert clip.path == str(tmp_path / "nsynth-train" / "audio" / "bass_electronic_000-009-025.wav")
+    clip = dataset.clips[0]
+    assert clip.path == tmp_path / "nsynth-train" / "audio" / "bass_electronic_000-009-025.wav"
     assert (clip.label, clip.group, clip.split) == ("bass", "bass_electronic_000", "train")
 
 

@@ -74,11 +74,21 @@ def test_a_full_output_is_named(arguments: list[str]) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
 def test_a_full_disk_names_the_file(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    full = tmp_path / "full.csv"
-    full.symlink_to("/dev/full")
     sounds = [str(classifier / "low"), "--with", str(classifier / "mine.safetensors")]
-    assert cli.main(["classify", *sounds, "--out", str(full)]) == 2
-    said = f"soundalike: {full}: the table cannot be written there (No space left on device); make room there, or give"
+
+    replace = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if Path(target).name == "full.csv":
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("soundalike.core.files.os.replace", full)
+        assert cli.main(["classify", *sounds, "--out", str(tmp_path / "full.csv")]) == 2
+    said = (
+        f"soundalike: {tmp_path / 'full.csv'}: the table cannot be written there (No space left on device); make room"
+    )
     assert capsys.readouterr().err.splitlines()[-1].startswith(said)
     labels = tmp_path / "full.txt"
     labels.symlink_to("/dev/full")

@@ -327,7 +327,7 @@ def test_ctrl_c_ends_the_command(
     [
         (
             "study",
-            "study needs a name. Known: vary, doppelgangers, augmentations, frontends, labels, similarity, spectra.",
+            "study needs a name. Known: vary, doppelgangers, synthetic-or-real, augmentations, frontends, labels, ",
         ),
         ("study doppelganger --out x", "unknown study 'doppelganger': did you mean 'doppelgangers'?"),
         ("study doppelgangers --out x --task folder --data y", "required: --budget"),

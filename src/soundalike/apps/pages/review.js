@@ -45,7 +45,8 @@ async function look() {
     if (byId("notice").dataset.from === "look") { notice(""); byId("notice").dataset.from = ""; }
     if (fresh.total === undefined) return;
     const before = state;
-    state = fresh;
+    answered = fresh;
+    state = withMade();
     showState();
     const sorted = !before || before.learned !== state.learned || before.by !== state.by;
     const others = before && before.here !== state.here && !waiting;
@@ -55,6 +56,14 @@ async function look() {
     notice(error.message);
     byId("notice").dataset.from = "look";
   }
+}
+// New classes that the program has not answered to yet: their keys work at once.
+let made = [], answered = null;
+function withMade() {
+  const known = answered.classes.map(each => each.name);
+  made = made.filter(each => !known.includes(each));
+  const rows = made.map(each => ({ name: each, count: 0, recall: null }));
+  return { ...answered, classes: [...answered.classes.slice(0, -1), ...rows, ...answered.classes.slice(-1)] };
 }
 async function watch() {
   if (!document.hidden) await look();
@@ -213,6 +222,7 @@ function send(changes) {
   }, error => {
     notice(error.message);
     for (const each of changes) gone.delete(each.key);
+    made = made.filter(name => !changes.some(each => each.label === name));
     undone = undone.filter(each => each !== changes);
   }).then(async () => {
     waiting--;
@@ -276,7 +286,10 @@ function named() {
   const text = byId("new-name").value.trim().replace(/\s+/g, " ");
   if (!text) { byId("new-name").focus(); return; }
   byId("naming").close();
+  if (!made.includes(text)) made.push(text);
+  state = withMade();
   label(text);
+  showState();
 }
 async function save() {
   byId("save").disabled = true;
