@@ -168,7 +168,7 @@ DOPPELGANGERS = (
         ("study", "similarity", "--out", OUT, "--recipe", "doppelgangers-cpu", "--count", COUNT),
         "CLAP cosine falls with δ (a figure)",
         "log-mel, Voice: 0.87 at δ 0.01, 0.53 at 0.1, 0.24 at 0.25, 0.07 at 0.5 "
-        "([figure](experiments.md#half-an-hour-of-it-the-model-that-ships))",
+        "([figure](experiments.md#contrast-alone-at-the-published-strides))",
         "ours, or any `--embedder`, in the place of CLAP; paths in PCA are not drawn",
         summary=of_similarity,
     ),
