@@ -8,17 +8,20 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = [
-    "--headless",
+ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
     "--mute-audio",
     "--autoplay-policy=no-user-gesture-required",
+]
+QUIET = [
+    *ARGUMENTS,
+    "--headless",
+    "--disable-quic",
+    "--no-first-run",
     "--enable-logging=stderr",
     "--window-size=1280,800",
 ]

@@ -97,8 +97,7 @@ def test_teach_says_what_it_learned(barks: Path, taught: Path, cli: Cli, tmp_pat
     assert (tmp_path / "my c.safetensors").is_file()
     assert out.endswith(f"--with '{tmp_path / 'my c.safetensors'}'\n")
     assert "großer Hund" in page.read_text(encoding="utf-8")
-    assert "http:" not in page.read_text(encoding="utf-8")
-    assert "https:" not in page.read_text(encoding="utf-8")
+    assert "http" not in page.read_text(encoding="utf-8").replace("<meta http-equiv=", "")
 
 
 def test_teach_refuses_in_one_sentence(barks: Path, cli: Cli, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from browser import CHROMIUM
+from browser import ARGUMENTS, CHROMIUM
 from soundalike.apps.review.labels import LabelFile
 from soundalike.apps.review.sounds import items_of
 
@@ -28,15 +28,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 SAMPLE = Path(__file__).parents[1] / "data" / "free-spoken-digit-dataset" / "recordings"
 SCRIPT = "0_<script>document.title='gone'<!--.wav"
 WAIT = 60_000  # milliseconds, for a machine with more to do
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--mute-audio",
-    "--autoplay-policy=no-user-gesture-required",
-]
 
 
 class Program:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from browser import CHROMIUM
+from browser import ARGUMENTS, CHROMIUM
 from soundalike.model.recipe import Recipe
 
 pytest.importorskip("uvicorn")
@@ -23,15 +23,6 @@ expect = playwright.expect
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
 WAIT = 60_000  # milliseconds, for a machine with more to do
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--mute-audio",
-    "--autoplay-policy=no-user-gesture-required",
-]
 
 
 @pytest.fixture

@@ -128,6 +128,7 @@ class Blocks:
 
     Attributes:
         note: after a pass, what was wrong with a file that could be used all the same, otherwise None.
+        total: after a pass, how many samples the blocks had.
     """
 
     def __init__(
@@ -152,9 +153,11 @@ class Blocks:
         self.size = max(1, round(seconds * sample_rate))
         self.skip = skip
         self.note: str | None = None
+        self.total = 0
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Mono float32 blocks (samples,)."""
+        self.total = 0
         outcome = Outcome()
         waiting = np.zeros(0, np.float32)
         start = self.skip or None
@@ -166,6 +169,7 @@ class Blocks:
         for pieces in stream(self.path, [self.sample_rate], end, outcome, start, channel):
             piece = pieces[self.sample_rate][:left]
             left = None if left is None else left - len(piece)
+            self.total += len(piece)
             waiting = np.concatenate([waiting, piece])
             while len(waiting) >= self.size:
                 yield waiting[: self.size]

@@ -71,9 +71,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _classifier(file: Path, options: argparse.Namespace) -> SoundClassifier | None:
     """What was taught, where the file holds it and its own embedding is asked for."""
-    from soundalike.apps.classifier.classifier import HEADER, SoundClassifier
-    from soundalike.model.file import read
+    from soundalike.apps.classifier.classifier import SoundClassifier, is_taught
 
-    if file.is_dir() or options.compact is not None or options.full or HEADER not in read(file).header:
+    if options.compact is not None or options.full or not is_taught(file):
         return None
     return SoundClassifier.load(file)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundalike.commands.arguments import name_broken, number, path, whole
+from soundalike.commands.arguments import add_inference_device, name_broken, number, path, whole
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import missing
 from soundalike.core.terminal import shown
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port", type=whole, default=0, help="of the page on this machine (default: any that is free)"
     )
     parser.add_argument("--open", action="store_true", help="open the page in the browser, too")
-    parser.add_argument("--device", default="cpu", help="default: cpu")
+    add_inference_device(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -112,10 +112,9 @@ def _model(given: Path | None, device: str) -> SoundClassifier | SoundModel:
     """The taught classifier of a file, or the encoder in it."""
     from soundalike import load
     from soundalike.apps.classifier import SoundClassifier
-    from soundalike.apps.classifier.classifier import HEADER
-    from soundalike.model import file
+    from soundalike.apps.classifier.classifier import is_taught
 
-    if given is not None and given.is_file() and HEADER in file.read(given).header:
+    if given is not None and is_taught(given):
         return SoundClassifier.load(given, device)
     return load(given, device)
 

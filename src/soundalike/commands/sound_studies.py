@@ -193,11 +193,10 @@ def _uncertainty(options: argparse.Namespace) -> int:
     import numpy as np
 
     from soundalike.apps.classifier import load_classifier
-    from soundalike.audio import read
     from soundalike.core.files import make_folder
     from soundalike.eval.study import uncertainty
     from soundalike.eval.study.doppelgangers import DELTAS
-    from soundalike.eval.study.scoring import distinct
+    from soundalike.eval.study.scoring import distinct, some_files
     from soundalike.model.recipe import Recipe
 
     classifier, recipe = load_classifier(options.classifier), Recipe.load(options.recipe)
@@ -225,9 +224,7 @@ def _uncertainty(options: argparse.Namespace) -> int:
         )
         found[name] = {f"{delta:g}": numbers for delta, numbers in measured.items()}
     for folder in dict.fromkeys(options.data):
-        files = read.find(folder)
-        chosen = np.sort(np.random.default_rng(options.seed).permutation(len(files))[: options.count])
-        bits = uncertainty.entropy(answers([str(files[row]) for row in chosen], None))
+        bits = uncertainty.entropy(answers(some_files(folder, options.count, options.seed), None))
         recordings = {"bits": float(bits.mean()), "bits_std": float(bits.std())}
         found[distinct(folder.absolute().name, found)] = {"recordings": recordings}
     about = (

@@ -424,6 +424,15 @@ def _classifier(
     )
 
 
+def is_taught(path: str | Path) -> bool:
+    """Whether a model's file holds a classifier, and not an encoder alone; False of what is no file.
+
+    Raises:
+        SoundalikeError: it is no model that can be read.
+    """
+    return Path(path).is_file() and HEADER in file.read(Path(path)).header
+
+
 def load_classifier(path: str | Path, device: str = "cpu") -> SoundClassifier:
     """The classifier in a file that ``soundalike teach`` wrote: as `SoundClassifier.load`."""
     return SoundClassifier.load(path, device)

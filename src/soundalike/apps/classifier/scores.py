@@ -135,16 +135,8 @@ class WindowScores:
                 return
         lead = min(number, 2 * math.ceil((self.window / 2 / self.every + 1) / 2))
         blocks = read.Blocks(self.sound, self.classifier.model.sample_rate, skip=(number - lead) * self.every)
-        samples = 0
-
-        def counted() -> Iterator[np.ndarray]:
-            nonlocal samples
-            for block in blocks:
-                samples += len(block)
-                yield block
-
         rate = self.classifier.model.sample_rate
-        around = islice(windows(counted(), rate, self.every, self.window), lead, None)
+        around = islice(windows(blocks, rate, self.every, self.window), lead, None)
         at_once = max(1, min(_WINDOWS_AT_ONCE, int(_SECONDS_AT_ONCE / self.window / self.classifier.model.speed)))
         held: list[np.ndarray] = []
         first = number
@@ -157,7 +149,7 @@ class WindowScores:
             if number - first == self.stretch:
                 self._keep(first, held, -1.0, None, stamp)
                 held, first = [], number
-        self.total = blocks.skip + samples / rate
+        self.total = blocks.skip + blocks.total / rate
         self.note = blocks.note if not blocks.skip or CUT_SHORT in (blocks.note or "") else None
         self._keep(first, held, self.total, self.note, stamp)
 

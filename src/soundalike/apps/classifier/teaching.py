@@ -26,10 +26,8 @@ from soundalike.eval.probe import single_threaded_and_quiet, standardisation
 from soundalike.model.embed_files import embed_files
 from soundalike.model.model import SoundModel
 
-WINDOWS = (
-    0.5,
-    1.0,
-)  # seconds as they are heard: the shortest and the longest window of a time line, where none is asked for
+WINDOWS = (0.5, 1.0)
+"""Seconds, as they are heard, of the shortest and the longest window of a time line where none is asked for."""
 _LONGER = 1.5  # times a window, at and above which the loudest window of a clip is a training example, too
 _SILENT = -90.0  # dB
 _TWINS = "how they sound"  # what groups go by where there is nothing else

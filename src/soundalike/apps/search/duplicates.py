@@ -109,10 +109,11 @@ def groups(
     found: dict[int, list[int]] = {}
     for row in order:
         found.setdefault(linked.root(row), []).append(row)
+    folder = store.place
     return [
         [
             Duplicate(
-                store.sound(row),
+                sound_of(folder, entries[row]),
                 min(1.0, float(units[row].astype(np.float32) @ units[rows[0]].astype(np.float32))) if n else 1.0,
                 row in copies,
             )

@@ -123,7 +123,7 @@ class Index:
     @property
     def failures(self) -> list[Failure]:
         """Files of the folder that are not in the index, and why."""
-        folder = self.store.folder if self.store.folder.is_dir() else None
+        folder = self.store.place
         return [Failure(sound_of(folder, each), each.reason) for each in self.store.broken]
 
     @property
@@ -134,7 +134,7 @@ class Index:
     @property
     def sounds(self) -> list[Sound]:
         """What the index holds: files, segments, or moments of recordings."""
-        folder = self.store.folder if self.store.folder.is_dir() else None
+        folder = self.store.place
         return [sound_of(folder, entry) for entry in self.store.entries]
 
     @property
@@ -237,7 +237,8 @@ class Index:
                 own.append(entries[row])
             if len(kept) == count:
                 break
-        return [Found(self.store.sound(row), float(similarity[row]), bool(identical[row])) for row in kept]
+        folder = self.store.place
+        return [Found(sound_of(folder, entries[row]), float(similarity[row]), bool(identical[row])) for row in kept]
 
     def duplicates(self, threshold: float | None = None, progress: bool = False) -> list[Group]:
         """Groups of sounds that are the same recording: copied, encoded again, louder, resampled or cut a little.

@@ -198,9 +198,10 @@ class Store:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def sound(self, row: int) -> Sound:
-        """A file or a segment, by its name alone where the folder is no longer there."""
-        return sound_of(self.folder if self.folder.is_dir() else None, self.entries[row])
+    @property
+    def place(self) -> Path | None:
+        """The folder of the sounds, for `sound_of`; None where it is no longer there."""
+        return self.folder if self.folder.is_dir() else None
 
     @property
     def size(self) -> int:

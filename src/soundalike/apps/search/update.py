@@ -398,18 +398,10 @@ class _Update:
         every, window = self.settings.every or 0.0, self.settings.window or 0.0
         rate = self.embedder.sample_rate
         blocks = read.Blocks(file.path, rate)
-        total = 0
-
-        def counted() -> Iterator[np.ndarray]:
-            nonlocal total
-            for block in blocks:
-                total += len(block)
-                yield block
-
         starts: list[float] = []
         rows: list[np.ndarray] = []
         try:
-            for moments, vectors in windows.embed(self.embedder, counted(), every, window):
+            for moments, vectors in windows.embed(self.embedder, blocks, every, window):
                 if not np.isfinite(vectors).all():
                     raise AudioError("its embedding is not finite.")
                 starts += (moments - window / 2).tolist()
@@ -421,9 +413,10 @@ class _Update:
             return
         if blocks.note:
             self.notes.append(Failure(file.path, blocks.note))
-        last = max(0.0, total / rate - window)  # a window that would reach beyond an end is moved inwards
+        ends = blocks.total / rate
+        last = max(0.0, ends - window)  # a window that would reach beyond an end is moved inwards
         starts = [round(min(max(start, 0.0), last), 6) for start in starts]
-        spans = [(start, round(min(start + window, total / rate), 6)) for start in starts]
+        spans = [(start, round(min(start + window, ends), 6)) for start in starts]
         self._put(file, digest, dict(zip(spans, rows, strict=True)))
 
     def _put(

@@ -17,6 +17,7 @@ from soundalike.audio import read
 from soundalike.core.errors import SoundalikeError
 from soundalike.core.files import make_folder, write_whole
 from soundalike.eval.study.report import page, paragraph, table
+from soundalike.eval.study.scoring import some_files
 
 if TYPE_CHECKING:
     from soundalike.model.embed_files import Embedder
@@ -78,9 +79,7 @@ def of_folder(
     """Embeddings of at most so many recordings of a folder, drawn at random, and the files that were left out."""
     from soundalike.model.embed_files import embed_files
 
-    files = read.find(folder)
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(files))[:count])
-    embedded = embed_files([files[row] for row in chosen], embedders)
+    embedded = embed_files(some_files(folder, count, seed), embedders)
     if len(embedded.paths) < 2:
         raise SoundalikeError(f"{folder}: {len(embedded.paths)} of its sounds can be embedded; give at least 2.")
     return embedded.vectors, [(str(failure.path), failure.reason) for failure in embedded.failures]

@@ -48,6 +48,18 @@ class Task:
         }
 
 
+def some_files(folder: str | Path, count: int, seed: int) -> list[Path]:
+    """At most ``count`` of the recordings of a folder, drawn at random, in their order.
+
+    Raises:
+        SoundalikeError: there is no such folder, or no recording in it.
+    """
+    from soundalike.audio import read
+
+    files = read.find(folder)
+    return [files[row] for row in np.sort(np.random.default_rng(seed).permutation(len(files))[:count])]
+
+
 def make_tasks(named: Iterable[tuple[str, Path, Dataset]], fold: int | None = 1) -> list[Task]:
     """The tasks of a study.
 

@@ -16,6 +16,7 @@ from soundalike.core.figures import save_figure
 from soundalike.core.files import make_folder, write_whole
 from soundalike.eval.study.features import FEATURES, RATE, features
 from soundalike.eval.study.report import page, paragraph, picture, table
+from soundalike.eval.study.scoring import some_files
 from soundalike.model.recipe import Recipe
 
 TABLE, FIGURE, REPORT = "spectra.json", "spectra.png", "report.html"
@@ -56,16 +57,14 @@ def of_folder(folder: str | Path, count: int, seed: int = 0) -> tuple[Table, lis
     Raises:
         SoundalikeError: there is no such folder, or fewer than 2 of its files can be read.
     """
-    files = read.find(folder)
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(files))[:count])
     sounds, broken = [], []
-    for row in chosen:
+    for file in some_files(folder, count, seed):
         try:
-            sounds.append(features(read.decode(files[row], [RATE], _SECONDS).waveforms[RATE]))
+            sounds.append(features(read.decode(file, [RATE], _SECONDS).waveforms[RATE]))
         except AudioError as error:
-            broken.append((files[row], str(error).removeprefix(f"{files[row]}: ")))
+            broken.append((file, str(error).removeprefix(f"{file}: ")))
     if len(sounds) < 2:
-        raise SoundalikeError(f"{folder}: {len(sounds)} of its {len(chosen)} sounds can be read; give at least 2.")
+        raise SoundalikeError(f"{folder}: {len(sounds)} of its {len(sounds) + len(broken)} sounds can be read; give at least 2.")
     return _table(sounds), broken
 
 
