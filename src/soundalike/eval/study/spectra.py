@@ -64,7 +64,9 @@ def of_folder(folder: str | Path, count: int, seed: int = 0) -> tuple[Table, lis
         except AudioError as error:
             broken.append((file, str(error).removeprefix(f"{file}: ")))
     if len(sounds) < 2:
-        raise SoundalikeError(f"{folder}: {len(sounds)} of its {len(sounds) + len(broken)} sounds can be read; give at least 2.")
+        raise SoundalikeError(
+            f"{folder}: {len(sounds)} of its {len(sounds) + len(broken)} sounds can be read; give at least 2."
+        )
     return _table(sounds), broken
 
 
